@@ -1,0 +1,69 @@
+// file.h - files as the rest of the house sees them: mapped for reading, atomic for writing.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+#include "../kernels/tensor.h"
+
+// A whole file, mapped read-only. It must not change while it is mapped (a file that shrinks is SIGBUS).
+class Mapped {
+public:
+    explicit Mapped(const std::string& path);       // Exit::bad_input when it cannot be opened or is not a plain file
+    ~Mapped();
+    Mapped(const Mapped&) = delete;
+    Mapped& operator=(const Mapped&) = delete;
+    const std::string path;
+    const char* data = nullptr;
+    size_t size = 0;
+    void drop() const;                              // tell the system that the pages are not needed for now
+};
+
+// A tensor in a file. `data` points into the mapping; `shape` is outermost first, as in safetensors and PyTorch.
+struct Stored {
+    std::string name;
+    Type type = Type::other;
+    std::string dtype;                              // as the file spells it
+    std::vector<int64_t> shape;
+    const char* data = nullptr;
+    size_t bytes = 0;
+};
+
+// A file of named tensors, whatever its format. Tensors are in the order of the file; find is O(1).
+struct TensorFile {
+    virtual ~TensorFile() = default;
+    virtual const std::string& path() const = 0;
+    virtual const std::vector<Stored>& tensors() const = 0;
+    virtual const Stored* find(std::string_view name) const = 0;
+};
+
+std::string read_file(const std::string& path, size_t max_bytes = size_t(1) << 32);
+bool exists(const std::string& path);
+bool is_folder(const std::string& path);
+std::string sha256(std::string_view bytes);             // 64 hex digits
+std::string sha256_of_file(const std::string& path);
+
+// Writes into a temporary file beside `path` that takes its name in commit(), after fsync; until then, and when it is
+// destroyed without commit, `path` is as it was. Errors: Exit::no_resource for a full disk or quota, Exit::bad_input
+// for a folder that is missing or may not be written, both naming the path.
+class AtomicFile {
+public:
+    explicit AtomicFile(const std::string& path);
+    ~AtomicFile();
+    AtomicFile(const AtomicFile&) = delete;
+    AtomicFile& operator=(const AtomicFile&) = delete;
+    void reserve(uint64_t bytes);                       // posix_fallocate: a full disk is found before work begins
+    void write(const void* data, size_t n);             // appends
+    void write_at(uint64_t offset, const void* data, size_t n);
+    void write(std::string_view s) { write(s.data(), s.size()); }
+    void commit();
+
+private:
+    std::string path_, temp_;
+    int fd_ = -1;
+    uint64_t end_ = 0;
+};
+void write_file(const std::string& path, std::string_view bytes);       // atomic
+void make_folders(const std::string& path);                             // like mkdir -p
+void sync_folder(const std::string& path);                              // fsync of a directory
