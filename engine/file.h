@@ -20,7 +20,8 @@ public:
     void drop() const;                              // tell the system that the pages are not needed for now
 };
 
-// A tensor in a file. `data` points into the mapping; `shape` is outermost first, as in safetensors and PyTorch.
+// A tensor in a file. `data` points into the mapping, at any address: formats do not promise that numbers are aligned,
+// so copy them before use as numbers. `shape` is outermost first, as in safetensors and PyTorch.
 struct Stored {
     std::string name;
     Type type = Type::other;
@@ -36,17 +37,21 @@ struct TensorFile {
     virtual const std::string& path() const = 0;
     virtual const std::vector<Stored>& tensors() const = 0;
     virtual const Stored* find(std::string_view name) const = 0;
+    virtual void drop() const = 0;                  // its pages are not needed for now
 };
 
+// A plain file or a pipe, whole. Exit::bad_input when it cannot be read or is larger than max_bytes.
 std::string read_file(const std::string& path, size_t max_bytes = size_t(1) << 32);
 bool exists(const std::string& path);
 bool is_folder(const std::string& path);
-std::string sha256(std::string_view bytes);             // 64 hex digits
+// 64 hex digits. `plain`: without the CPU's own instructions for it, so that a test can compare the two.
+std::string sha256(std::string_view bytes, bool plain = false);
 std::string sha256_of_file(const std::string& path);
 
 // Writes into a temporary file beside `path` that takes its name in commit(), after fsync; until then, and when it is
-// destroyed without commit, `path` is as it was. Errors: Exit::no_resource for a full disk or quota, Exit::bad_input
-// for a folder that is missing or may not be written, both naming the path.
+// destroyed without commit, `path` is as it was. A link is followed: what it points to is replaced. Errors:
+// Exit::no_resource for a full disk or quota, Exit::bad_input for a folder that is missing or may not be written and
+// for a path that is no plain file (a device would be replaced by a file), all naming the path.
 class AtomicFile {
 public:
     explicit AtomicFile(const std::string& path);
@@ -54,10 +59,10 @@ public:
     AtomicFile(const AtomicFile&) = delete;
     AtomicFile& operator=(const AtomicFile&) = delete;
     void reserve(uint64_t bytes);                       // posix_fallocate: a full disk is found before work begins
-    void write(const void* data, size_t n);             // appends
-    void write_at(uint64_t offset, const void* data, size_t n);
+    void write(const void* data, size_t n);             // after the last byte written so far
+    void write_at(uint64_t offset, const void* data, size_t n);     // what nobody wrote reads as zeros
     void write(std::string_view s) { write(s.data(), s.size()); }
-    void commit();
+    void commit();                                      // once; nothing may be written after it
 
 private:
     std::string path_, temp_;

@@ -46,4 +46,4 @@ template <class... T> [[noreturn, gnu::cold, gnu::noinline]] void fail(Exit code
 }
 
 // What must hold if the code around it is right: a broken promise, not bad input.
-#define check(ok, ...) do { if (!(ok)) fail(Exit::failed, __VA_ARGS__); } while (0)
+#define require(ok, ...) do { if (!(ok)) fail(Exit::failed, __VA_ARGS__); } while (0)

@@ -20,8 +20,9 @@ inline const TypeInfo& info(Type t) {
 inline size_t row_bytes(Type t, size_t cols) { return cols / info(t).block * info(t).bytes; }
 
 // Where the gradient of a tensor is, once somebody has added to it. A weight's lives as long as the training; an
-// activation's, from the first who adds to it until the op that made the tensor has taken its step back.
-struct Grad { void* data = nullptr; };
+// activation's, from the first who adds to it until the op that made the tensor has taken its step back. Tensors may
+// share one buffer as long as none of them writes to it: `holders` counts them (null: a weight's, never shared).
+struct Grad { void* data = nullptr; int* holders = nullptr; };
 
 // A view of rows of numbers: one row a token, one column a channel. Owns nothing and is passed by value.
 // Two dimensions are enough: heads are chunks of columns.
@@ -57,7 +58,7 @@ public:
 
     void* take(size_t n) {
         n = (n + 63) & ~size_t(63);
-        check(n <= size_ - used, "arena full: %zu of %zu bytes used, %zu wanted", used, size_, n);
+        require(n <= size_ - used, "arena full: %zu of %zu bytes used, %zu wanted", used, size_, n);
         used += n;
         if (used > peak) peak = used;
         return base_ + (used - n);

@@ -1,0 +1,168 @@
+#include "../parallel.h"
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <memory>
+#include <thread>
+#include <vector>
+#include "../error.h"
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+thread_local bool inside = false;       // in a region
+
+void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+void futex_wait(std::atomic<uint32_t>* word, uint32_t seen) {
+    syscall(SYS_futex, (uint32_t*)word, FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
+}
+void futex_wake(std::atomic<uint32_t>* word) { syscall(SYS_futex, (uint32_t*)word, FUTEX_WAKE_PRIVATE, 1 << 30, nullptr, nullptr, 0); }
+
+// A region is published by advancing `region`; a worker that has seen it takes items until there are none, and then
+// counts itself out. The caller takes items too, and waits for the count.
+struct Pool {
+    std::vector<std::thread> workers;
+    void (*body)(void*, int, int) = nullptr;
+    void* context = nullptr;
+    int items = 0;
+    alignas(64) std::atomic<uint32_t> region{0};
+    alignas(64) std::atomic<int> next{0};
+    alignas(64) std::atomic<int> busy{0};
+    alignas(64) std::atomic<int> asleep{0};
+    std::atomic<bool> stop{false};
+
+    void start(int n) {
+        finish();
+        stop = false;
+        uint32_t seen = region.load();
+        for (int t = 1; t < n; t++) workers.emplace_back([this, t, seen] { work(t, seen); });
+    }
+    void finish() {
+        stop = true;
+        region.fetch_add(1);
+        futex_wake(&region);
+        for (std::thread& w : workers) w.join();
+        workers.clear();
+    }
+    ~Pool() { finish(); }
+
+    void take(int thread) {
+        for (int i; (i = next.fetch_add(1, std::memory_order_relaxed)) < items;) body(context, i, thread);
+    }
+
+    void work(int thread, uint32_t seen) {
+        inside = true;
+        for (;;) {
+            wait_for_region(seen);
+            seen = region.load(std::memory_order_acquire);
+            if (stop) return;
+            take(thread);
+            busy.fetch_sub(1, std::memory_order_release);
+        }
+    }
+
+    // Spin about 50 microseconds, yield about a millisecond, then sleep.
+    void wait_for_region(uint32_t seen) {
+        for (int i = 0; i < 2000; i++) {
+            if (region.load(std::memory_order_acquire) != seen) return;
+            pause();
+        }
+        for (auto start = Clock::now(); Clock::now() - start < std::chrono::milliseconds(1);) {
+            if (region.load(std::memory_order_acquire) != seen) return;
+            sched_yield();
+        }
+        asleep.fetch_add(1);
+        while (region.load() == seen) futex_wait(&region, seen);
+        asleep.fetch_sub(1);
+    }
+
+    void run(int n, void (*f)(void*, int, int), void* c) {
+        body = f, context = c, items = n;
+        next.store(0, std::memory_order_relaxed);
+        busy.store(int(workers.size()), std::memory_order_relaxed);
+        region.fetch_add(1);
+        if (asleep.load()) futex_wake(&region);
+        take(0);
+        for (int spins = 0; busy.load(std::memory_order_acquire); spins++) spins < 4000 ? pause() : void(sched_yield());
+    }
+};
+
+Pool* the_pool;
+int count = 0;
+
+int default_threads() {
+    if (const char* s = getenv("DD_THREADS")) {
+        int n = atoi(s);
+        if (n < 1 || n > 256) fail(Exit::usage, "DD_THREADS=%s: 1 to 256 was expected", s);
+        return n;
+    }
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
+}
+
+// Scratch: one buffer for a region, one for each thread of it. An anonymous mapping each, touched as it is used.
+struct Buffer {
+    char* data = nullptr;
+    size_t size = 0;
+    void* get(size_t n) {
+        if (n > size) {
+            if (data) munmap(data, size);
+            size = (n + n / 4 + (2u << 20) - 1) & ~size_t((2u << 20) - 1);
+            void* p = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            if (p == MAP_FAILED) size = 0, data = nullptr, fail(Exit::no_resource, "memory: %zu MiB of scratch refused", n >> 20);
+            data = (char*)p;
+            madvise(data, size, MADV_HUGEPAGE);
+        }
+        return data;
+    }
+};
+Buffer shared, own[256];
+
+}  // namespace
+
+int threads() {
+    if (!count) count = default_threads();
+    return count;
+}
+
+void set_threads(int n) {
+    if (n < 1 || n > 256) fail(Exit::usage, "--threads %d: 1 to 256 was expected", n);
+    if (n == count && (the_pool || n == 1)) return;
+    count = n;
+    if (the_pool) the_pool->start(n);
+}
+
+void pool::run(int items, void (*body)(void*, int, int), void* context) {
+    if (items <= 0) return;
+    if (inside || items == 1 || threads() == 1) {
+        for (int i = 0; i < items; i++) body(context, i, 0);
+        return;
+    }
+    if (!the_pool) {
+        static Pool pool;
+        the_pool = &pool;
+        pool.start(threads());
+    }
+    inside = true;
+    the_pool->run(items, body, context);
+    inside = false;
+}
+
+void* scratch(unsigned long bytes) { return shared.get(bytes); }
+void* scratch(unsigned long bytes, int thread) { return own[thread].get(bytes); }
+
+unsigned long scratch_in_use() {
+    size_t n = shared.size;
+    for (const Buffer& b : own) n += b.size;
+    return n;
+}

@@ -1,0 +1,54 @@
+// adapter.h - LoRA adapters as PEFT has them (a directory with adapter_config.json and adapter_model.safetensors).
+#pragma once
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+#include "model.h"
+
+struct LoraConfig {
+    int rank = 16;
+    double alpha = 32, dropout = 0;
+    bool rslora = false;                            // scale alpha / sqrt(rank) instead of alpha / rank
+    std::vector<std::string> targets;               // module suffixes, as resolved: "q_proj", ...
+    std::string base;                               // base_model_name_or_path
+    std::map<std::string, double> alpha_pattern;    // by module name or suffix
+    std::map<std::string, int> rank_pattern;
+    double scale(const std::string& module) const;
+};
+
+// The updates that ride on a model's weights; owns them. Memory comes from the arena.
+class Adapters {
+public:
+    explicit Adapters(Arena& mem) : mem_(mem) {}
+
+    // Reads a PEFT directory ("DIR" or "DIR:SCALE") and lays it over the model, beside those already there. Every
+    // tensor must find its matrix, with both halves and the right shape: otherwise Exit::bad_input, counting what
+    // matched. Returns the number of tensors applied.
+    size_t add(Model&, const std::string& path_and_scale);
+    // A fresh adapter to train on every matrix whose name ends in one of config.targets ("all": every linear of every
+    // block) or matches it as a regular expression: A as PEFT's Kaiming uniform (a = sqrt 5), B zero.
+    // config.targets becomes the resolved suffixes.
+    void create(Model&, LoraConfig& config, uint64_t seed);
+    // After the last add or create: makes the packed copies. Several adapters on one matrix act as one of their joint rank.
+    void attach(Model&, const Kernels&, Type operand);
+    void detach(Model&);                            // the base model again; attach puts them back
+    // Refreshes the packed copies after a and b have changed.
+    void repack(const Kernels&, Type operand);
+
+    struct Entry { std::string module; Weight* weight; Lora lora; };
+    std::deque<Entry>& entries() { return entries_; }       // trained adapters: one entry a matrix, in visiting order
+    bool empty() const { return entries_.empty() && parts_.empty(); }
+    const LoraConfig& config() const { return config_; }    // of the last one read or created
+
+private:
+    struct Part { Tensor a, b; double scale; };
+    Arena& mem_;
+    std::map<std::string, std::vector<Part>> parts_;        // by module, in order of add
+    std::deque<Entry> entries_;
+    LoraConfig config_;
+};
+
+// Writes a PEFT directory: files atomic, keys sorted, f32 tensors in PEFT's names. `prefix` stands in them for "model.".
+void write_adapter(const std::string& folder, std::deque<Adapters::Entry>&, const LoraConfig&, const std::string& prefix = "model.");
+LoraConfig read_adapter_config(const std::string& folder);

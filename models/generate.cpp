@@ -1,0 +1,219 @@
+// generate.cpp - many prompts at once: each has a slot of the cache until it ends, and the slot is refilled at once.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <deque>
+#include "../kernels/random.h"
+#include "session.h"
+
+const char* name(Stop s) { return s == Stop::eos ? "eos" : s == Stop::stop_string ? "stop_string" : "length"; }
+
+namespace {
+
+constexpr int prompt_tokens_a_pass = 512;
+
+struct Live {                       // a request that holds a slot
+    size_t request = 0;
+    int seen = 0;                   // positions in the cache
+    bool active = false;
+    std::vector<int> ids;           // prompt, then what was generated
+    Answer answer;
+    std::unique_ptr<StreamDecoder> decoder;
+    std::string pending;            // text not yet given out: it may be the beginning of a stop string
+};
+
+// The next token. logits: [vocabulary], changed in place.
+int sample(float* z, int n, const Sampling& s, const std::vector<int>& before, uint64_t stream) {
+    if (s.repeat_penalty != 1) {    // Keskar et al. 2019, section 4.1, on every token so far
+        std::vector<int> seen = before;
+        std::sort(seen.begin(), seen.end());
+        seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
+        for (int id : seen) z[id] = z[id] > 0 ? z[id] / float(s.repeat_penalty) : z[id] * float(s.repeat_penalty);
+    }
+    if (s.temperature <= 0) return int(std::max_element(z, z + n) - z);
+    struct Candidate { float z; int id; };
+    std::vector<Candidate> all(n);
+    for (int i = 0; i < n; i++) all[i] = {z[i], i};
+    auto better = [](const Candidate& a, const Candidate& b) { return a.z != b.z ? a.z > b.z : a.id < b.id; };
+    size_t keep = s.top_k > 0 && s.top_k < n ? size_t(s.top_k) : size_t(n);
+    if (keep < all.size()) {
+        std::nth_element(all.begin(), all.begin() + long(keep), all.end(), better);
+        all.resize(keep);
+    }
+    std::sort(all.begin(), all.end(), better);
+    std::vector<double> p(all.size());
+    double sum = 0;
+    for (size_t i = 0; i < all.size(); i++) sum += p[i] = std::exp((double(all[i].z) - all[0].z) / s.temperature);
+    double kept = 0;
+    size_t end = 0;
+    while (end < p.size() && (end == 0 || (kept < s.top_p * sum && p[end] >= s.min_p * p[0]))) kept += p[end++];
+    double u = Random(s.seed, stream, uint32_t(before.size())).uniform53() * kept;
+    size_t i = 0;
+    while (i + 1 < end && u >= p[i]) u -= p[i++];
+    return all[i].id;
+}
+
+struct Generator {
+    Session& s;
+    const std::vector<Request>& requests;
+    const GenerateOptions& o;
+    std::vector<int> stops;
+    const Tokenizer* tokenizer;
+    int room, slots;
+    std::vector<Live> live;
+    std::deque<size_t> waiting;
+    GenerateStats stats;
+
+    Generator(Session& s, const std::vector<Request>& requests, const GenerateOptions& o)
+        : s(s), requests(requests), o(o), stops(o.ignore_eos ? std::vector<int>{} : s.stops()), tokenizer(s.tokenizer()) {
+        int context = o.context ? o.context : s.model->context;
+        room = 1;
+        for (size_t r = 0; r < requests.size(); r++) {
+            size_t n = requests[r].prompt.size();
+            if (n == 0) fail(Exit::bad_input, "request %zu: the prompt has no tokens", r);
+            if (n >= size_t(context)) fail(Exit::bad_input, "request %zu: the prompt has %zu tokens; this model's context is %d", r, n, context);
+            room = std::max(room, std::min(context, int(n) + o.max_tokens));
+            waiting.push_back(r);
+        }
+        slots = std::min<int>(o.slots, int(requests.size()));
+        live.resize(slots);
+    }
+
+    bool fill(Live& l) {
+        if (waiting.empty()) return false;
+        l = Live{};
+        l.request = waiting.front();
+        waiting.pop_front();
+        l.active = true;
+        l.ids = requests[l.request].prompt;
+        if (tokenizer) l.decoder = std::make_unique<StreamDecoder>(*tokenizer);
+        return true;
+    }
+
+    // Gives out text that can no longer become a stop string; true when one has been completed.
+    bool give_text(Live& l, const std::string& text, bool end) {
+        l.pending += text;
+        for (const std::string& stop : o.stop_strings)
+            if (size_t at = l.pending.find(stop); at != std::string::npos) {
+                l.pending.resize(at);
+                flush(l, at);
+                return true;
+            }
+        size_t hold = 0;
+        for (const std::string& stop : o.stop_strings)
+            for (size_t n = 1; n < stop.size() && !end; n++)
+                if (l.pending.size() >= n && l.pending.ends_with(stop.substr(0, n))) hold = std::max(hold, n);
+        flush(l, l.pending.size() - hold);
+        return false;
+    }
+    void flush(Live& l, size_t n) {
+        std::string out = l.pending.substr(0, n);
+        l.pending.erase(0, n);
+        l.answer.text += out;
+        if (o.on_text && !out.empty()) o.on_text(l.request, out);
+    }
+
+    void take(Live& l, int id, float logp) {
+        stats.new_tokens++;
+        l.ids.push_back(id);
+        l.answer.ids.push_back(id);
+        l.answer.logprobs.push_back(logp);
+        bool eos = std::binary_search(stops.begin(), stops.end(), id), over = false;
+        if (eos) l.answer.stop = Stop::eos, over = true;
+        else if (l.decoder && give_text(l, l.decoder->push(id), false)) l.answer.stop = Stop::stop_string, over = true;
+        if (!over && (int(l.answer.ids.size()) >= o.max_tokens || int(l.ids.size()) > room)) l.answer.stop = Stop::length, over = true;
+        if (!over) return;
+        if (l.decoder && l.answer.stop != Stop::stop_string) give_text(l, l.decoder->finish(), true);
+        if (o.on_done) o.on_done(l.request, l.answer);
+        l.active = false;
+    }
+
+    size_t cache_bytes(int n) {
+        Arena counting(size_t(1) << 44, true), states(size_t(1) << 44, true);
+        Cache cache(states, n, room);
+        Batch b;
+        b.add(requests[0].prompt.data(), 1, 0, 0);
+        Pass p{nothing, counting, b.rows(), s.operand};
+        p.cache = &cache;
+        s.model->forward(p);
+        return states.peak;
+    }
+
+    void run() {
+        using Clock = std::chrono::steady_clock;
+        auto since = [](Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); };
+        auto start = Clock::now();
+        Batch widest;
+        std::vector<int> zeros(prompt_tokens_a_pass, 0);
+        for (int i = 0; i < slots; i++) widest.add(zeros.data(), i == 0 ? prompt_tokens_a_pass : 1, 0, i);
+        size_t scratch_bytes = s.plan(widest, true, true) + size_t(slots) * (s.model->vocabulary + 64) * 4 + (size_t(1) << 20);
+        while (slots > 1 && cache_bytes(slots) + scratch_bytes > available_memory() / 10 * 9) slots /= 2;
+        size_t state_bytes = cache_bytes(slots);
+        need_memory(state_bytes + scratch_bytes, format("keys and values of %d tokens", room), "a smaller --max-tokens");
+        live.resize(slots);
+        Arena states(state_bytes + (size_t(1) << 16)), scratch(scratch_bytes);
+        Cache cache(states, slots, room);
+
+        Batch b;
+        std::vector<int> last, who;
+        for (;;) {
+            b.clear(), last.clear(), who.clear();
+            int budget = prompt_tokens_a_pass;
+            bool prompts = false;
+            for (int i = 0; i < slots; i++) {
+                Live& l = live[i];
+                if (!l.active && !fill(l)) continue;
+                int left = int(l.ids.size()) - l.seen, n = std::min(left, left > 1 ? budget : 1);
+                if (n <= 0) continue;                   // this pass is full of other prompts
+                if (left > 1) budget -= n, prompts = true;
+                if (n > 1) stats.prompt_tokens += n;
+                b.add(l.ids.data() + l.seen, n, l.seen, i);
+                l.seen += n;
+                if (n == left) {
+                    last.push_back(b.tokens() - 1);
+                    who.push_back(i);
+                }
+            }
+            if (b.tokens() == 0) break;
+            if (o.interrupted()) fail(Exit::interrupted, "interrupted");
+            auto begun = Clock::now();
+            scratch.rewind(0);
+            Pass p = s.pass(scratch, b);
+            p.cache = &cache;
+            Tensor h = s.model->forward(p);
+            if (!last.empty()) {
+                Tensor z = logits(p, select(p, h, last.data(), int(last.size())), s.model->head());
+                choose(p, z, who);
+            }
+            if (prompts) stats.prompt_seconds += since(begun);
+        }
+        stats.seconds = since(start);
+    }
+
+    void choose(Pass& p, Tensor z, const std::vector<int>& who) {
+        int n = int(who.size());
+        std::vector<int> want(n);
+        Tensor own = z;
+        bool changed = o.sampling.repeat_penalty != 1;
+        if (changed) {                          // logprobs are the model's own, so the penalty acts on a copy
+            own = p.make(z.rows, z.cols, Type::f32);
+            p.k.copy(own, z);
+        }
+        for (int i = 0; i < n; i++) {
+            Live& l = live[who[i]];
+            want[i] = sample(own.f() + size_t(i) * z.cols, z.cols, o.sampling, l.ids, requests[l.request].stream);
+        }
+        Tensor logp = p.make(n, 1, Type::f32);
+        p.k.pick(logp, {}, z, want.data(), nullptr, 0);
+        for (int i = 0; i < n; i++) take(live[who[i]], want[i], logp.f()[i]);
+    }
+};
+
+}  // namespace
+
+GenerateStats generate(Session& s, const std::vector<Request>& requests, const GenerateOptions& o) {
+    if (requests.empty() || o.max_tokens <= 0) return {};
+    Generator g(s, requests, o);
+    g.run();
+    return g.stats;
+}

@@ -1,0 +1,164 @@
+#include "session.h"
+#include <unistd.h>
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include "../kernels/parallel.h"
+
+void Batch::add(const int* tokens, int n, int position, int slot_of_it) {
+    for (int i = 0; i < n; i++) {
+        ids.push_back(tokens[i]);
+        pos.push_back(position + i);
+    }
+    first.push_back(int(ids.size()));
+    slot.push_back(slot_of_it);
+}
+
+void Batch::clear() {
+    ids.clear(), pos.clear(), slot.clear();
+    first.assign(1, 0);
+}
+
+static Type operand_of(const std::string& precision, const Kernels& k) {
+    if (precision == "f32") return Type::f32;
+    if (precision == "bf16") return Type::bf16;
+    return k.bf16 ? Type::bf16 : Type::f32;
+}
+
+// Packed weights at their largest: every number in four bytes, and each panel's padding.
+static size_t weight_bytes(const Checkpoint& c) {
+    size_t n = size_t(64) << 20;
+    for (const Stored& s : c.tensors()) {
+        size_t count = 1;
+        for (int64_t d : s.shape) count *= size_t(d);
+        n += 5 * count + (size_t(1) << 16);
+    }
+    return n;
+}
+
+Session::Session(const SessionOptions& o)
+    : checkpoint(o.model), k(cpu()), operand(operand_of(o.precision, k)), weights(weight_bytes(checkpoint) + (size_t(4) << 30)),
+      adapters(weights), options_(o) {
+    if (o.device.starts_with("cuda")) fail(Exit::no_resource, "--device %s: this build has no CUDA; use --device cpu", o.device.c_str());
+    if (o.threads) set_threads(o.threads);
+    size_t stored = 0;
+    for (const Stored& s : checkpoint.tensors()) stored += s.bytes;
+    need_memory(stored, format("the weights of %s, %.2f GB packed", o.model.c_str(), double(stored) * 1e-9), "a smaller or a quantised model");
+    model = load_model(checkpoint, weights);
+    pack_weights(*model, k, operand, weights);
+    checkpoint.drop_pages();
+    for (const std::string& a : o.adapters) adapter_tensors += adapters.add(*model, a);
+    if (!adapters.empty()) adapters.attach(*model, k, operand);
+}
+
+const Tokenizer* Session::tokenizer() {
+    if (!looked_) {
+        looked_ = true;
+        if (checkpoint.is_gguf() || exists(checkpoint.path + "/tokenizer.json")) tokenizer_ = checkpoint.tokenizer();
+    }
+    return tokenizer_.get();
+}
+
+const Tokenizer& Session::need_tokenizer() {
+    if (!tokenizer()) checkpoint.tokenizer();           // says what is missing
+    return *tokenizer_;
+}
+
+const ChatFormat* Session::chat() {
+    if (chosen_) return chat_;
+    chosen_ = true;
+    if (!options_.chat_format.empty()) {
+        chat_ = chat_format(options_.chat_format);
+        if (chat_) return chat_;
+        std::string known;
+        for (const char* n : chat_format_names()) known += std::string(known.empty() ? "" : ", ") + n;
+        fail(Exit::usage, "--chat-format %s: known are %s", options_.chat_format.c_str(), known.c_str());
+    }
+    std::string jinja = checkpoint.chat_template();
+    if (jinja.empty()) return nullptr;
+    chat_ = chat_format_of_template(jinja);
+    if (!chat_) {
+        chat_ = chat_format(model->architecture == "llama" ? "chatml" : model->architecture);
+        if (!options_.quiet)
+            fprintf(stderr, "dd: %s: this chat template is not known; the format \"%s\" is assumed (--chat-format chooses)\n",
+                    options_.model.c_str(), chat_ ? chat_->name : "none");
+    }
+    return chat_;
+}
+
+std::vector<int> Session::stops() {
+    std::vector<int> ids = checkpoint.stop_ids();
+    if (tokenizer()) {
+        if (tokenizer()->eos() >= 0) ids.push_back(tokenizer()->eos());
+        if (chat())
+            for (const char* s : chat()->stops)
+                if (int id = tokenizer()->id_of(s); id >= 0) ids.push_back(id);
+    }
+    std::sort(ids.begin(), ids.end());
+    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+    return ids;
+}
+
+RowReader Session::reader() {
+    RowReader r;
+    r.tokenizer = tokenizer();
+    r.chat = r.tokenizer ? chat() : nullptr;
+    r.vocabulary = model->vocabulary;
+    return r;
+}
+
+Pass Session::pass(Arena& scratch, const Batch& b) {
+    Pass p{k, scratch, b.rows(), operand};
+    p.edits = edits.empty() ? nullptr : &edits;
+    return p;
+}
+
+size_t Session::plan(const Batch& b, bool cached, bool with_logits) {
+    Arena counting(size_t(1) << 44, true), states(size_t(1) << 44, true);
+    Cache cache(states, 1, 16);
+    Pass p{nothing, counting, b.rows(), operand};
+    p.edits = edits.empty() ? nullptr : &edits;
+    if (cached) p.cache = &cache;
+    Tensor h = model->forward(p);
+    if (with_logits) logits(p, select(p, h, nullptr, b.sequences()), model->head());
+    return counting.peak;
+}
+
+std::string Session::header() const {
+    std::string s = format("%s: %s, %s, precision %s, %d threads", options_.model.c_str(), model->architecture.c_str(), k.name,
+                           operand == Type::f32 ? "f32" : "bf16", threads());
+    if (!adapters.empty()) s += format(", %zu of %zu adapter tensors applied", adapter_tensors, adapter_tensors);
+    if (!edits.empty()) s += format(", %zu edits", edits.size());
+    return s;
+}
+
+// ---- memory
+
+static size_t number_in(const char* path, const char* key) {
+    std::ifstream f(path);
+    std::string word;
+    while (f >> word)
+        if (!*key || word == key) {
+            size_t n = 0;
+            if (!*key) return word == "max" ? SIZE_MAX : strtoull(word.c_str(), nullptr, 10);
+            f >> n;
+            return n << 10;
+        }
+    return SIZE_MAX;
+}
+
+size_t available_memory() {
+    size_t free = number_in("/proc/meminfo", "MemAvailable:");
+    size_t limit = number_in("/sys/fs/cgroup/memory.max", ""), used = number_in("/sys/fs/cgroup/memory.current", "");
+    if (limit != SIZE_MAX && used != SIZE_MAX) free = std::min(free, limit > used ? limit - used : 0);
+    return free;
+}
+size_t resident_memory() { return number_in("/proc/self/status", "VmRSS:"); }
+size_t peak_resident_memory() { return number_in("/proc/self/status", "VmHWM:"); }
+
+void need_memory(size_t bytes, const std::string& what, const std::string& remedy) {
+    size_t have = available_memory();
+    if (bytes > have)
+        fail(Exit::no_resource, "not enough memory: %s need %.2f GB, %.2f GB are available; %s would make it fit", what.c_str(),
+             double(bytes) * 1e-9, double(have) * 1e-9, remedy.c_str());
+}

@@ -1,0 +1,113 @@
+// session.h - a model ready to be used: opened, packed, adapted, edited. Text in, text out; what eval and the verbs see.
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+#include "../engine/rows.h"
+#include "adapter.h"
+#include "checkpoint.h"
+
+struct SessionOptions {
+    std::string model;
+    std::vector<std::string> adapters;          // DIR or DIR:SCALE
+    std::string device = "auto", precision = "auto", chat_format;
+    int threads = 0;                            // 0: every core we may run on
+    bool quiet = false;
+};
+
+// The tokens of one pass: consecutive positions of some sequences.
+struct Batch {
+    std::vector<int> ids, pos, first{0}, slot;
+    void add(const int* tokens, int n, int position, int slot_of_it);
+    void clear();
+    int tokens() const { return int(ids.size()); }
+    int sequences() const { return int(slot.size()); }
+    Rows rows() const { return {tokens(), sequences(), ids.data(), pos.data(), first.data(), slot.data()}; }
+};
+
+class Session {
+public:
+    explicit Session(const SessionOptions&);
+
+    Checkpoint checkpoint;
+    const Kernels& k;
+    Type operand;                               // what --precision came to
+    Arena weights;
+    std::unique_ptr<Model> model;
+    Adapters adapters;
+    std::vector<Edit> edits;
+    size_t adapter_tensors = 0;
+
+    const Tokenizer* tokenizer();               // null: the model has none; read at the first asking
+    const Tokenizer& need_tokenizer();          // Exit::bad_input where there is none
+    const ChatFormat* chat();                   // null: none known, and none chosen
+    std::vector<int> stops();                   // ids that end an answer
+    RowReader reader();                         // for rows of this model
+
+    // A walk over a batch with this session's edits.
+    Pass pass(Arena& scratch, const Batch&);
+    // Scratch that a forward of this batch needs, by walking it with kernels that do nothing.
+    size_t plan(const Batch&, bool cached, bool with_logits);
+    std::string header() const;                 // one line: model, precision, kernel path, threads, adapters, edits
+
+private:
+    SessionOptions options_;
+    std::unique_ptr<Tokenizer> tokenizer_;
+    bool looked_ = false;
+    const ChatFormat* chat_ = nullptr;
+    bool chosen_ = false;
+};
+
+size_t available_memory();                      // MemAvailable, or the cgroup's limit if that is lower
+size_t resident_memory();                       // of this process, now
+size_t peak_resident_memory();
+// Exit::no_resource, with the arithmetic in `what`, if `bytes` are more than is available.
+void need_memory(size_t bytes, const std::string& what, const std::string& remedy);
+
+// ---- score: log-probabilities of given text
+
+// For each row, logp[i] = log p(labels[i + 1] | ids[0 .. i]) where labels[i + 1] counts, NaN where it does not; size
+// ids - 1. Rows go many at a time; `done` is called in order.
+void score(Session&, const std::vector<Row>&, const std::function<void(size_t row, const std::vector<float>& logp)>& done);
+
+// ---- generate: continuous batching
+
+struct Sampling {
+    double temperature = 0, top_p = 1, min_p = 0, repeat_penalty = 1;
+    int top_k = 0;                              // 0: all
+    uint64_t seed = 0;
+};
+struct Request {
+    std::vector<int> prompt;
+    uint64_t stream = 0;                        // random numbers are keyed by (seed, stream, position)
+};
+enum class Stop { eos, stop_string, length };
+struct Answer {
+    std::vector<int> ids;                       // including the stop token
+    std::vector<float> logprobs;                // of each, under the model itself (temperature 1, no penalty)
+    std::string text;                           // of ids, without the stop token; empty if the model has no tokenizer
+    Stop stop = Stop::length;
+};
+struct GenerateOptions {
+    int max_tokens = 512, slots = 32, context = 0;      // context: positions a sequence may reach; 0: the model's
+    Sampling sampling;
+    std::vector<std::string> stop_strings;
+    bool ignore_eos = false;
+    std::function<void(size_t request, const std::string& text)> on_text;      // as it becomes certain
+    std::function<void(size_t request, const Answer&)> on_done;                 // as each ends, in any order
+    std::function<bool()> interrupted = [] { return false; };
+};
+struct GenerateStats { size_t prompt_tokens = 0, new_tokens = 0; double seconds = 0, prompt_seconds = 0; };
+GenerateStats generate(Session&, const std::vector<Request>&, const GenerateOptions&);
+const char* name(Stop);
+
+// ---- extract: activations
+
+struct Tap { std::string name; Point point; int layer, width; bool logits; };
+// "resid_post.*", "final", "logits" ...: Exit::usage naming what exists.
+std::vector<Tap> parse_points(const Model&, const std::string& list);
+// Calls `rows(tap, first row of the output, data, n)` for every tap of every batch; last: one row a sequence.
+void extract(Session&, const std::vector<Row>&, const std::vector<Tap>&, bool last,
+             const std::function<void(size_t tap, int64_t first, const float* data, int64_t n)>& rows);

@@ -1,0 +1,45 @@
+// cli.h - one table of verbs and flags, from which come parsing, --help, completion, configuration files, environment
+// variables and the record of a run.
+#pragma once
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+#include "../engine/json.h"
+
+// The flags of one verb, each bound to the variable that it sets; the variable's value at the time is the default.
+// Names are written with hyphens; - and _ are the same to the user. A flag may come, in order of precedence, from the
+// command line, from DD_NAME in the environment, from --config FILE (JSON or TOML), from its default.
+class Flags {
+public:
+    using Target = std::variant<bool*, int*, int64_t*, double*, std::string*, std::vector<std::string>*>;
+    struct Flag {
+        std::string name, meta, help;       // meta: how the value is written in --help: "N", "FILE"
+        Target to;
+        double low, high;                   // of numbers
+        std::vector<std::string> choices;   // of strings; empty: any
+        bool given = false;                 // not left at its default
+    };
+    // "max-tokens", "N": units and ranges stand in the help text.
+    Flag& add(const std::string& name, Target to, const std::string& meta, const std::string& help);
+    Flag& number(const std::string& name, Target to, const std::string& meta, double low, double high, const std::string& help);
+    Flag& choice(const std::string& name, std::string* to, std::vector<std::string> choices, const std::string& help);
+
+    bool given(std::string_view name) const;
+    Json values() const;                    // every flag with its resolved value
+    std::vector<Flag>& all() { return flags_; }
+    const std::vector<Flag>& all() const { return flags_; }
+
+private:
+    std::vector<Flag> flags_;
+};
+
+struct Verb {
+    const char *name, *help, *example;
+    void (*declare)(Flags&);
+    void (*run)(const Flags&);
+};
+
+// Parses and runs `dd VERB ...`; returns the exit code. Errors are printed as one line on stderr.
+int run_command_line(int argc, char** argv, const std::vector<Verb>& verbs);
+const std::vector<Verb>& verbs();           // dd.cpp

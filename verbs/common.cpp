@@ -1,0 +1,77 @@
+#include "common.h"
+#include <unistd.h>
+#include <csignal>
+#include <cmath>
+#include "../engine/file.h"
+#include "../engine/safetensors.h"
+#include "../kernels/quant.h"
+
+void ModelFlags::declare(Flags& f) {
+    f.add("model", &session.model, "PATH", "a Hugging Face directory, or a .gguf file");
+    f.add("adapter", &session.adapters, "DIR[:SCALE]", "a PEFT LoRA directory; repeatable");
+    f.add("device", &session.device, "cpu|cuda[:N]|auto", "where to compute");
+    f.choice("precision", &session.precision, {"auto", "f32", "bf16"}, "operands of products; auto: bf16 where the processor has bf16 dot products");
+    f.number("threads", &session.threads, "N", 0, 256, "threads; 0: every core we may run on");
+    f.add("chat-format", &session.chat_format, "NAME", "smollm2, qwen3, qwen3_5, gemma3, gemma4, chatml; default: by the model's own template");
+    f.add("quiet", &session.quiet, "", "no talk on stderr");
+}
+
+void ModelFlags::declare_edits(Flags& f) {
+    f.add("edits", &edits, "FILE", "interventions, as JSON");
+    f.add("temper", &temper, "B.H=F,..", "multiply head H of block B by F, at the input of o_proj");
+    f.add("ablate", &ablate, "B.H,..", "the same with factor 0");
+    f.add("ablate-to", &ablate_to, "mean:FILE", "put recorded means there instead");
+    f.add("steer", &steer, "B=FILE#NAME*S", "add S times a vector to resid_post of block B, at every token; repeatable");
+    f.add("project-out", &project_out, "B=FILE#NAME", "remove the component along a vector; repeatable");
+}
+
+std::unique_ptr<Session> ModelFlags::open() {
+    if (session.model.empty()) fail(Exit::usage, "--model is missing: a Hugging Face directory or a .gguf file");
+    auto s = std::make_unique<Session>(session);
+    s->edits = read_edits(*this, *s);
+    if (!session.quiet) fprintf(stderr, "dd: %s\n", s->header().c_str());
+    return s;
+}
+
+bool on_terminal(int fd) { return isatty(fd); }
+
+void Progress::show(const std::string& line) {
+    if (!on_terminal(2)) return;
+    fprintf(stderr, "\r\033[K%s", line.c_str());
+    fflush(stderr);
+    shown_ = true;
+}
+void Progress::clear() {
+    if (shown_) fprintf(stderr, "\r\033[K");
+    shown_ = false;
+}
+
+std::string for_terminal(const std::string& text) {
+    std::string out;
+    for (unsigned char c : text) {
+        if ((c < 32 && c != '\n' && c != '\t') || c == 127) out += format("\\x%02x", c);
+        else out += char(c);
+    }
+    return out;
+}
+
+std::string duration(double s) {
+    if (s < 10) return format("%.1f s", s);
+    if (s < 90) return format("%.0f s", s);
+    int minutes = int(s / 60 + 0.5);
+    if (s < 3600) return format("%d min %02d s", int(s) / 60, int(s) % 60);
+    return format("%d h %02d min", minutes / 60, minutes % 60);
+}
+
+static volatile sig_atomic_t stops = 0;
+
+void watch_interrupts() {
+    struct sigaction a = {};
+    a.sa_handler = [](int) {
+        if (stops) _exit(int(Exit::interrupted));
+        stops = 1;
+    };
+    sigaction(SIGINT, &a, nullptr);
+    sigaction(SIGTERM, &a, nullptr);
+}
+bool interrupted() { return stops > 0; }

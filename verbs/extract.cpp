@@ -1,0 +1,75 @@
+// extract - activations at named points, streamed to disk.
+#include "../engine/file.h"
+#include "../engine/safetensors.h"
+#include "common.h"
+#include "verbs.h"
+
+namespace {
+struct {
+    ModelFlags model;
+    std::string input, points = "final", tokens = "all", out;
+    bool raw = false;
+} o;
+
+// Either format behind one face.
+struct Writer {
+    std::unique_ptr<SafetensorsWriter> safetensors;
+    std::unique_ptr<NpzWriter> npz;
+    void write(size_t item, int64_t first, const void* data, int64_t rows) {
+        if (npz) npz->write(item, first, data, rows);
+        else safetensors->write(item, first, data, rows);
+    }
+    void commit() { npz ? npz->commit() : safetensors->commit(); }
+};
+}  // namespace
+
+void verb::extract_flags(Flags& f) {
+    o.model.declare(f);
+    o.model.declare_edits(f);
+    f.add("input", &o.input, "F.jsonl", "rows; - is standard input");
+    f.add("points", &o.points, "P,..", "embed, resid_pre.B, q.B, z.B, attn_out.B, mlp_out.B, resid_post.B, final, logits; * for all B");
+    f.choice("tokens", &o.tokens, {"all", "last"}, "every token, or the last of each row");
+    f.add("out", &o.out, "F.safetensors|F.npz", "where to write");
+    f.add("raw", &o.raw, "", "prompts are plain text, not conversations");
+}
+
+void verb::extract(const Flags&) {
+    if (o.input.empty() || o.out.empty()) fail(Exit::usage, "--input and --out are needed");
+    bool npz = o.out.ends_with(".npz");
+    if (!npz && !o.out.ends_with(".safetensors")) fail(Exit::usage, "--out %s: a name ending in .safetensors or .npz was expected", o.out.c_str());
+    auto s = o.model.open();
+    std::vector<Tap> taps = parse_points(*s->model, o.points);
+    RowReader reader = s->reader();
+    reader.raw = o.raw;
+    std::vector<Row> rows = read_rows(o.input, reader);
+    bool last = o.tokens == "last";
+
+    std::vector<int64_t> ids, offsets{0};
+    for (const Row& r : rows) {
+        for (int id : r.ids) ids.push_back(id);
+        offsets.push_back(int64_t(ids.size()));
+    }
+    int64_t n = last ? int64_t(rows.size()) : int64_t(ids.size());
+    std::vector<SafetensorsWriter::Item> items{{"ids", Type::i64, {int64_t(ids.size())}}, {"offsets", Type::i64, {int64_t(offsets.size())}}};
+    for (const Tap& t : taps) items.push_back({t.name, Type::f32, {n, t.width}});
+    Json adapters = s->checkpoint.is_gguf() ? Json::array() : Json::array();
+    for (const std::string& a : o.model.session.adapters) adapters.push_back(a);
+    std::map<std::string, std::string> metadata = {
+        {"model", o.model.session.model}, {"model_sha256", sha256_of_file(s->checkpoint.file_of_weights())},
+        {"adapters", adapters.dump()},    {"edits", std::to_string(s->edits.size())},
+        {"input", o.input},               {"input_sha256", o.input == "-" ? "" : sha256_of_file(o.input)},
+        {"precision", s->operand == Type::f32 ? "f32" : "bf16"}, {"tokens", o.tokens}};
+    Writer writer;
+    if (npz) writer.npz = std::make_unique<NpzWriter>(o.out, items);
+    else writer.safetensors = std::make_unique<SafetensorsWriter>(o.out, items, metadata);
+    writer.write(0, 0, ids.data(), int64_t(ids.size()));
+    writer.write(1, 0, offsets.data(), int64_t(offsets.size()));
+    Progress progress;
+    ::extract(*s, rows, taps, last, [&](size_t tap, int64_t first, const float* data, int64_t count) {
+        writer.write(2 + tap, first, data, count);
+        progress.show(format("extract: %lld of %lld rows", (long long)(first + count), (long long)n));
+    });
+    writer.commit();
+    progress.clear();
+    if (!o.model.session.quiet) fprintf(stderr, "dd: %s: %zu points of %lld tokens, %zu rows\n", o.out.c_str(), taps.size(), (long long)n, rows.size());
+}
