@@ -129,7 +129,7 @@ struct Generator {
     }
 
     size_t cache_bytes(int n) {
-        Arena counting(size_t(1) << 44, true), states(size_t(1) << 44, true);
+        Arena counting(size_t(1) << 42, true), states(size_t(1) << 42, true);
         Cache cache(states, n, room);
         Batch b;
         b.add(requests[0].prompt.data(), 1, 0, 0);

@@ -45,8 +45,10 @@ Session::Session(const SessionOptions& o)
     for (const Stored& s : checkpoint.tensors()) stored += s.bytes;
     need_memory(stored, format("the weights of %s, %.2f GB packed", o.model.c_str(), double(stored) * 1e-9), "a smaller or a quantised model");
     model = load_model(checkpoint, weights);
-    pack_weights(*model, k, operand, weights);
-    checkpoint.drop_pages();
+    if (o.pack) {
+        pack_weights(*model, k, operand, weights);
+        checkpoint.drop_pages();
+    }
     for (const std::string& a : o.adapters) adapter_tensors += adapters.add(*model, a);
     if (!adapters.empty()) adapters.attach(*model, k, operand);
 }
@@ -114,7 +116,7 @@ Pass Session::pass(Arena& scratch, const Batch& b) {
 }
 
 size_t Session::plan(const Batch& b, bool cached, bool with_logits) {
-    Arena counting(size_t(1) << 44, true), states(size_t(1) << 44, true);
+    Arena counting(size_t(1) << 42, true), states(size_t(1) << 42, true);
     Cache cache(states, 1, 16);
     Pass p{nothing, counting, b.rows(), operand};
     p.edits = edits.empty() ? nullptr : &edits;

@@ -15,6 +15,7 @@ struct SessionOptions {
     std::string device = "auto", precision = "auto", chat_format;
     int threads = 0;                            // 0: every core we may run on
     bool quiet = false;
+    bool pack = true;                           // false: the weights will be replaced before they are used
 };
 
 // The tokens of one pass: consecutive positions of some sequences.

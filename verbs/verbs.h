@@ -7,5 +7,7 @@ namespace verb {
 VERB(generate)
 VERB(score)
 VERB(extract)
+VERB(train)
+VERB(init)
 #undef VERB
 }  // namespace verb

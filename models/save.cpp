@@ -1,0 +1,70 @@
+#include "save.h"
+#include <filesystem>
+#include "../engine/file.h"
+#include "../engine/safetensors.h"
+#include "../kernels/quant.h"
+
+namespace {
+
+struct Saved { std::string name; Type type; Tensor t; const Lora* lora; float offset; };
+
+struct Collect : Visit {
+    const Checkpoint& from;
+    bool merge;
+    std::vector<Saved> all;
+    Collect(const Checkpoint& from, bool merge) : from(from), merge(merge) {}
+    Type type_of(const std::string& name) const {
+        const Stored* s = from.find(name);
+        return s && s->type <= Type::bf16 ? s->type : Type::f32;
+    }
+    void matrix(const std::string& name, Weight& w, int, int) override { all.push_back({name, type_of(name), w.m.w, merge ? w.lora : nullptr, 0}); }
+    void table(const std::string& name, Weight& w, int, int) override { all.push_back({name, type_of(name), w.m.w, nullptr, 0}); }
+    void vector(const std::string& name, Tensor& w, int, float offset) override { all.push_back({name, type_of(name), w, nullptr, offset}); }
+};
+
+// Row i as it will be stored: in f32, merged, with the family's offset taken off.
+void row_of(const Saved& s, int i, std::vector<float>& row) {
+    dequantize(s.t.type, s.t.slice(i, 1).data, row.data(), row.size());
+    if (s.lora)
+        for (int r = 0; r < s.lora->a.rows; r++) {
+            float b = s.lora->scale * s.lora->b.f()[size_t(i) * s.lora->b.cols + r];
+            for (size_t j = 0; j < row.size(); j++) row[j] += b * s.lora->a.f()[size_t(r) * row.size() + j];
+        }
+    for (float& v : row) v -= s.offset;
+}
+
+void write(const std::string& folder, Session& s, bool merge) {
+    Collect collect(s.checkpoint, merge);
+    s.model->weights(collect);
+    make_folders(folder);
+    std::vector<SafetensorsWriter::Item> items;
+    for (const Saved& t : collect.all) {
+        std::vector<int64_t> shape{t.t.rows, t.t.cols};
+        if (t.t.rows == 1) shape = {t.t.cols};
+        items.push_back({t.name, t.type, shape});
+    }
+    SafetensorsWriter file(folder + "/model.safetensors", items, {{"format", "pt"}});
+    std::vector<float> row;
+    std::vector<char> stored;
+    for (size_t i = 0; i < collect.all.size(); i++) {
+        const Saved& t = collect.all[i];
+        row.resize(t.t.cols);
+        stored.resize(row_bytes(t.type, row.size()));
+        bool flat = t.t.rows == 1;
+        for (int r = 0; r < t.t.rows; r++) {
+            row_of(t, r, row);
+            quantize(t.type, row.data(), stored.data(), row.size());
+            file.write(i, flat ? 0 : r, stored.data(), flat ? t.t.cols : 1);
+        }
+    }
+    file.commit();
+    if (!s.checkpoint.is_gguf())
+        for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "chat_template.jinja"})
+            if (exists(s.checkpoint.path + "/" + name)) write_file(folder + "/" + name, read_file(s.checkpoint.path + "/" + name));
+    write_file(folder + "/config.json", s.checkpoint.config.dump(2) + "\n");
+}
+
+}  // namespace
+
+void write_model(const std::string& folder, Session& s) { write(folder, s, false); }
+void write_merged(const std::string& folder, Session& s) { write(folder, s, true); }

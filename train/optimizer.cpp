@@ -1,0 +1,53 @@
+#include "optimizer.h"
+#include <cmath>
+
+double learning_rate(const OptimizerOptions& o, int step, int steps) {
+    double done = step - 1, warmup = o.warmup >= 1 ? std::floor(o.warmup) : std::ceil(o.warmup * steps);
+    if (done < warmup) return o.lr * done / std::max(1.0, warmup);
+    double left = std::max(1.0, steps - warmup), share = (done - warmup) / left;
+    if (o.schedule == "linear") return o.lr * std::max(0.0, 1 - share);
+    if (o.schedule == "cosine") return o.lr * std::max(0.0, 0.5 * (1 + std::cos(3.141592653589793 * share)));
+    return o.lr;
+}
+
+Optimizer::Optimizer(const Kernels& k, Arena& mem, std::vector<Parameter> parameters)
+    : k_(k), parameters_(std::move(parameters)), gradients_(parameters_.size()) {
+    for (size_t i = 0; i < parameters_.size(); i++) {
+        Parameter& p = parameters_[i];
+        for (Tensor* t : {&p.m, &p.v}) k_.zero(*t = mem.make(p.w->rows, p.w->cols));
+        gradients_[i].data = mem.make(p.w->rows, p.w->cols).data;
+        p.w->grad = &gradients_[i];
+    }
+    zero_gradients();
+}
+
+Tensor Optimizer::gradient(const Parameter& p) {
+    Tensor g = *p.w;
+    g.data = p.w->grad->data;
+    g.grad = nullptr;
+    return g;
+}
+
+void Optimizer::zero_gradients() {
+    for (Parameter& p : parameters_) k_.zero(gradient(p));
+}
+
+double Optimizer::gradient_norm() const {
+    double sum = 0;
+    for (const Parameter& p : parameters_) k_.sum_squares(&sum, gradient(p));
+    return std::sqrt(sum);
+}
+
+void Optimizer::update(const OptimizerOptions& o, double lr, int step, double norm) {
+    float scale = o.max_grad_norm > 0 ? float(std::min(1.0, o.max_grad_norm / (norm + 1e-6))) : 1;
+    for (Parameter& p : parameters_) {
+        AdamW a{float(lr), float(o.beta1), float(o.beta2), float(o.eps), p.decay ? float(o.weight_decay) : 0, step};
+        k_.adamw(*p.w, p.m, p.v, gradient(p), scale, a);
+    }
+}
+
+size_t Optimizer::count() const {
+    size_t n = 0;
+    for (const Parameter& p : parameters_) n += p.w->count();
+    return n;
+}

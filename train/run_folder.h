@@ -1,0 +1,42 @@
+// run_folder.h - what a run leaves on disk, so that it can be read, compared and taken up again.
+//
+//   run.json            every resolved flag, the build, the machine, hashes of model, adapter and data
+//   log.jsonl           a line a step
+//   adapter/ or model/  the result
+//   checkpoints/step-N/ parameters, moments, position; MANIFEST.json, written last, holds the size and SHA-256 of each
+//                       file. A checkpoint takes its name when it is whole, and only then are older ones removed.
+#pragma once
+#include <cstdio>
+#include <string>
+#include <vector>
+#include "../engine/json.h"
+#include "trainer.h"
+
+class RunFolder {
+public:
+    // A new folder: Exit::usage if it holds something already. resume: one that holds a run.
+    RunFolder(const std::string& path, bool resume);
+    ~RunFolder();
+    const std::string path;
+
+    void write_description(const Json& run);            // run.json
+    Json description() const;
+    void log(const Json& line);                         // flushed at once
+
+    // Saves the state after `step`; keeps the newest `keep` (at least 2: the one before is there while this is written).
+    void save(Trainer&, int step, int keep);
+    // Reads the newest checkpoint that is whole into the trainer, drops later lines of the log, and returns its step (0:
+    // none). Those passed over are said on stderr with the reason.
+    int resume(Trainer&);
+    void write_result(Trainer&, Session&);              // adapter/ or model/
+
+private:
+    std::string checkpoint(int step) const;
+    void load(Trainer&, const std::string& folder);
+    void cut_log(int step);
+    FILE* log_ = nullptr;
+};
+
+// What of a checkpoint does not match its manifest; empty: it is whole.
+std::string damage(const std::string& folder);
+Json build_description();                               // compiler, flags, version, processor

@@ -1,0 +1,284 @@
+#include "trainer.h"
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include "../kernels/parallel.h"
+#include "../kernels/quant.h"
+
+namespace {
+
+// Every weight as f32 that is trained: matrices and tables decay, vectors do not.
+struct TrainAll : Visit {
+    Arena& mem;
+    std::vector<Parameter> found;
+    explicit TrainAll(Arena& mem) : mem(mem) {}
+    void matrix(const std::string& name, Weight& w, int out, int in) override {
+        Tensor t = mem.make(out, in);
+        for (int i = 0; i < out; i++) dequantize(w.m.w.type, w.m.w.slice(i, 1).data, t.slice(i, 1).f(), size_t(in));
+        w.m.w = t;
+        w.m.panels = nullptr;
+        found.push_back({name, &w.m.w, true});
+    }
+    void table(const std::string& name, Weight& w, int rows, int cols) override { matrix(name, w, rows, cols); }
+    void vector(const std::string& name, Tensor& w, int n, float) override {
+        Tensor t = mem.make(1, n);
+        std::copy_n(w.f(), n, t.f());
+        w = t;
+        found.push_back({name, &w, false});
+    }
+};
+
+size_t gib(size_t n) { return n << 30; }
+
+}  // namespace
+
+std::string MemoryPlan::text() const {
+    auto gb = [](size_t n) { return double(n) * 1e-9; };
+    return format("weights %.2f GB, trained parameters with gradients and moments %.2f, activations %.2f, their gradients %.2f, working memory %.2f: %.2f GB in all",
+                  gb(weights), gb(trained), gb(activations), gb(gradients), gb(working), gb(total()));
+}
+
+Trainer::Trainer(Session& s, const TrainOptions& o, std::unique_ptr<Objective> objective, Dataset train, std::optional<Dataset> valid)
+    : options(o), s_(s), objective_(std::move(objective)), train_(std::move(train)), valid_(std::move(valid)), trained_(gib(1024)),
+      adapters_(trained_), reference_(trained_), order_(train_.examples.size(), o.shuffle, o.seed) {
+    size_t a_step = size_t(o.batch_size) * o.grad_accum, all = train_.examples.size() * size_t(o.epochs);
+    steps_ = o.steps ? o.steps : int((all + a_step - 1) / a_step);
+    total_ = o.steps ? a_step * size_t(o.steps) : all;
+    if (o.full) {
+        TrainAll visit(trained_);
+        size_t numbers = parameter_count(*s.model);
+        need_memory(numbers * 4 * 5, format("%zu trained weights with gradients and moments", numbers), "LoRA (leave --full out) or a smaller model");
+        s.model->weights(visit);
+        found_ = visit.found;
+        pack_weights(*s.model, s.k, s.operand, s.weights);
+    } else {
+        if (o.adapter_init.empty()) {
+            LoraConfig config = o.lora;
+            adapters_.create(*s.model, config, o.seed);
+        } else {
+            adapters_.add(*s.model, o.adapter_init);
+        }
+        adapters_.attach(*s.model, s.k, s.operand);
+        for (Adapters::Entry& e : adapters_.entries()) {
+            found_.push_back({e.module + ".lora_A.weight", &e.lora.a, true});
+            found_.push_back({e.module + ".lora_B.weight", &e.lora.b, true});
+        }
+        if (!o.ref_adapter.empty()) {
+            reference_.add(*s.model, o.ref_adapter);
+            reference_.attach(*s.model, s.k, s.operand);
+            reference_.detach(*s.model);
+            adapters_.attach(*s.model, s.k, s.operand);
+        }
+    }
+    if (o.full && objective_->needs_reference() && !o.precompute_ref && o.ref_adapter.empty())
+        fail(Exit::usage, "--full with DPO needs --precompute-ref: the reference is the model before training");
+    make_plan();
+}
+
+std::string Trainer::reference() const {
+    if (!options.ref_adapter.empty()) return "the adapter " + options.ref_adapter;
+    return options.full ? "the model before training" : "the model with the adapter off";
+}
+
+size_t Trainer::trained_numbers() const {
+    size_t n = 0;
+    for (const Parameter& p : found_) n += p.w->count();
+    return n;
+}
+
+Batch Trainer::batch_of(std::span<Example* const> examples) const {
+    Batch b;
+    for (const Example* e : examples)
+        for (const Sequence& s : e->sequences) b.add(s.ids.data(), int(s.ids.size()), 0, b.sequences());
+    return b;
+}
+
+// The heaviest micro-batch that can come, walked there and back with kernels that do nothing.
+void Trainer::make_plan() {
+    std::vector<Example*> heavy;
+    for (Example& e : train_.examples) heavy.push_back(&e);
+    size_t n = std::min<size_t>(heavy.size(), options.batch_size);
+    std::partial_sort(heavy.begin(), heavy.begin() + long(n), heavy.end(), [](Example* a, Example* b) { return a->tokens() > b->tokens(); });
+    heavy.resize(n);
+    for (size_t i = 0; heavy.size() < size_t(options.batch_size); i++) heavy.push_back(heavy[i]);      // epochs may meet
+    Batch b = batch_of(heavy);
+    std::vector<int> at, want;
+    for (int i = 0; i < b.tokens(); i++) at.push_back(i), want.push_back(0);       // as if every token counted
+
+    Arena counting(size_t(1) << 42, true);
+    Tape tape(size_t(1) << 42, true);
+    tape.recompute = options.recompute;
+    Optimizer* real = optimizer_.get();
+    std::vector<Grad> dummies(found_.size());
+    if (!real)
+        for (size_t i = 0; i < found_.size(); i++) {
+            dummies[i].data = this;                     // "has a gradient": the walk looks no further
+            found_[i].w->grad = &dummies[i];
+        }
+    Pass p{nothing, counting, b.rows(), s_.operand};
+    p.tape = &tape;
+    Tensor h = s_.model->forward(p);
+    Tensor logp = log_probs(p, h, s_.model->head(), {int(at.size()), at.data(), want.data()});
+    tape.backward(p, logp, logp);
+    plan_.activations = counting.peak;
+    plan_.gradients = tape.gradients.peak();
+    plan_.weights = s_.weights.used;
+    plan_.trained = trained_.used + (real ? 0 : Optimizer::bytes(trained_numbers(), found_.size()));
+    plan_.working = size_t(128) << 20;
+    if (!real)
+        for (Parameter& q : found_) q.w->grad = nullptr;
+}
+
+void Trainer::allocate() {
+    if (optimizer_) return;
+    need_memory(plan_.total() - plan_.weights - trained_.used, "this run (" + plan_.text() + ")", "--recompute, a smaller --batch-size or --max-length");
+    optimizer_ = std::make_unique<Optimizer>(s_.k, trained_, std::move(found_));
+    scratch_ = std::make_unique<Arena>(plan_.activations + plan_.activations / 8 + (size_t(8) << 20));
+    tape_ = std::make_unique<Tape>(plan_.gradients + plan_.gradients / 8 + (size_t(8) << 20));
+    tape_->recompute = options.recompute;
+    if (objective_->needs_reference() && options.precompute_ref) {
+        std::vector<Example*> all;
+        for (Example& e : train_.examples) all.push_back(&e);
+        if (valid_) for (Example& e : valid_->examples) all.push_back(&e);
+        for (size_t i = 0; i < all.size(); i += options.batch_size)
+            reference_of(std::span(all).subspan(i, std::min<size_t>(options.batch_size, all.size() - i)));
+    }
+}
+
+void Trainer::weights_changed() {
+    if (options.full) pack_weights(*s_.model, s_.k, s_.operand, s_.weights);
+    else adapters_.repack(s_.k, s_.operand);
+}
+
+// Log-probabilities of every target token of these examples. With a tape, `back` is called while the walk can still be
+// walked back: it fills their derivatives from them.
+std::vector<float> Trainer::log_probs_of(std::span<Example* const> examples, Tape* tape, const std::function<void(std::span<float>, std::span<float>)>& back) {
+    Batch b = batch_of(examples);
+    std::vector<int> at, want;
+    size_t s = 0;
+    for (const Example* e : examples)
+        for (const Sequence& q : e->sequences) {
+            for (size_t i = 0; i + 1 < q.ids.size(); i++)
+                if (q.labels[i + 1] >= 0) {
+                    at.push_back(b.first[s] + int(i));
+                    want.push_back(q.labels[i + 1]);
+                }
+            s++;
+        }
+    scratch_->rewind(0);
+    Pass p = s_.pass(*scratch_, b);
+    p.tape = tape;
+    Tensor h = s_.model->forward(p);
+    Tensor logp = log_probs(p, h, s_.model->head(), {int(at.size()), at.data(), want.data()});
+    std::vector<float> out(logp.f(), logp.f() + at.size());
+    if (tape) {
+        std::vector<float> d(at.size());
+        back(out, d);
+        tape->backward(p, logp, Tensor{d.data(), int(d.size()), 1});
+    }
+    return out;
+}
+
+// Summed log-probabilities of both answers under the reference.
+void Trainer::reference_of(std::span<Example* const> examples) {
+    if (!options.full) {
+        adapters_.detach(*s_.model);
+        if (!reference_.empty()) reference_.attach(*s_.model, s_.k, s_.operand);
+    }
+    std::vector<float> logp = log_probs_of(examples, nullptr, {});
+    if (!options.full) {
+        reference_.detach(*s_.model);
+        adapters_.attach(*s_.model, s_.k, s_.operand);
+    }
+    size_t at = 0;
+    for (Example* e : examples)
+        for (size_t side = 0; side < e->sequences.size(); side++) {
+            double sum = 0;
+            for (int i = 0; i < e->sequences[side].targets(); i++) sum += logp[at++];
+            e->reference[side] = sum;
+        }
+}
+
+std::vector<Example*> Trainer::examples_of(int step) {
+    size_t a_step = size_t(options.batch_size) * options.grad_accum;
+    std::vector<Example*> out;
+    for (uint64_t i = a_step * uint64_t(step - 1); i < std::min<uint64_t>(total_, a_step * uint64_t(step)); i++)
+        out.push_back(&train_.examples[order_.at(i)]);
+    return out;
+}
+
+StepLog Trainer::step(int s) {
+    allocate();
+    auto start = std::chrono::steady_clock::now();
+    std::vector<Example*> all = examples_of(s);
+    StepLog log;
+    log.step = s;
+    StepSize size{0, all.size()};
+    for (const Example* e : all) size.targets += size_t(e->targets()), log.tokens += e->tokens();
+    log.targets = size.targets;
+    log.epoch = double(std::min<uint64_t>(total_, uint64_t(options.batch_size) * options.grad_accum * uint64_t(s))) / double(train_.examples.size());
+    optimizer_->zero_gradients();
+    for (size_t i = 0, micro = 0; i < all.size(); i += options.batch_size, micro++) {
+        auto examples = std::span<Example* const>(all).subspan(i, std::min<size_t>(options.batch_size, all.size() - i));
+        if (objective_->needs_reference() && !options.precompute_ref) reference_of(examples);
+        tape_->dropout_seed = options.seed * 0x9E3779B97F4A7C15u + uint64_t(s) * 65536 + micro;
+        log_probs_of(examples, tape_.get(), [&](std::span<float> logp, std::span<float> d) {
+            log.loss += objective_->loss(examples, logp, size, d, log.metrics);
+        });
+    }
+    log.grad_norm = optimizer_->gradient_norm();
+    if (!std::isfinite(log.loss) || !std::isfinite(log.grad_norm)) explain_numerics(s, all, log.loss, log.grad_norm);
+    log.lr = learning_rate(options.optimizer, s, steps_);
+    optimizer_->update(options.optimizer, log.lr, s, log.grad_norm);
+    weights_changed();
+    log.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return log;
+}
+
+double Trainer::validation_loss() {
+    allocate();
+    if (!valid_) return NAN;
+    StepSize size{valid_->targets(), valid_->examples.size()};
+    std::vector<Example*> all;
+    for (Example& e : valid_->examples) all.push_back(&e);
+    double loss = 0;
+    for (size_t i = 0; i < all.size(); i += options.batch_size) {
+        auto examples = std::span<Example* const>(all).subspan(i, std::min<size_t>(options.batch_size, all.size() - i));
+        if (objective_->needs_reference() && !options.precompute_ref) reference_of(examples);
+        std::vector<float> logp = log_probs_of(examples, nullptr, {}), d(logp.size());
+        std::map<std::string, double> metrics;
+        loss += objective_->loss(examples, logp, size, d, metrics);
+    }
+    return loss;
+}
+
+// Names the first tensor that is not finite: an activation, walking the batch once more with taps; or a gradient.
+void Trainer::explain_numerics(int step, std::span<Example* const> examples, double loss, double norm) {
+    auto finite = [](Tensor t) { return std::all_of(t.f(), t.f() + t.count(), [](float v) { return std::isfinite(v); }); };
+    std::string first = "the loss head";
+    std::vector<Row> rows;
+    std::string ids;
+    for (const Example* e : examples) {
+        ids += (ids.empty() ? "" : ", ") + dump(e->id);
+        for (const Sequence& q : e->sequences) rows.push_back({e->id, q.ids, q.labels, e->line, true});
+    }
+    std::vector<Tap> taps = parse_points(*s_.model, "embed,resid_pre.*,q.*,z.*,attn_out.*,mlp_out.*,resid_post.*,final");
+    std::vector<bool> bad(taps.size());
+    extract(s_, rows, taps, false, [&](size_t t, int64_t, const float* data, int64_t n) {
+        bad[t] = bad[t] || !finite(Tensor{(void*)data, int(n), taps[t].width});
+    });
+    // In the order of the walk: embed, then block by block.
+    int best = -1;
+    auto rank = [&](size_t t) { return taps[t].point == Point::embed ? -1 : taps[t].point == Point::final ? 1 << 20 : taps[t].layer * 8 + int(taps[t].point); };
+    for (size_t t = 0; t < taps.size(); t++)
+        if (bad[t] && (best < 0 || rank(t) < rank(size_t(best)))) best = int(t);
+    if (best >= 0) first = "the activation " + taps[best].name;
+    else
+        for (const Parameter& p : optimizer_->parameters())
+            if (!finite(Optimizer::gradient(p))) {
+                first = "the gradient of " + p.name;
+                break;
+            }
+    fail(Exit::numerics, "step %d: loss %g, gradient norm %g; the first tensor that is not finite is %s (rows %s); nothing was updated, the last checkpoint stands; lower --lr",
+         step, loss, norm, first.c_str(), ids.substr(0, 200).c_str());
+}

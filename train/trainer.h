@@ -1,0 +1,79 @@
+// trainer.h - one run of training: parameters, steps, validation. What a folder keeps of it is checkpoint.h's matter.
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include "../models/session.h"
+#include "objective.h"
+#include "optimizer.h"
+
+struct TrainOptions {
+    OptimizerOptions optimizer;
+    LoraConfig lora;
+    bool full = false;                          // every weight, instead of an adapter
+    std::string adapter_init;                   // start from this adapter
+    std::string ref_adapter;                    // DPO's reference; empty: the model without an adapter
+    bool precompute_ref = false, recompute = false, shuffle = true;
+    int steps = 0, epochs = 1;                  // steps 0: as many as the epochs take
+    int batch_size = 4, grad_accum = 1;
+    uint64_t seed = 42;
+};
+
+struct StepLog {
+    int step = 0;
+    double epoch = 0, loss = 0, grad_norm = 0, lr = 0, seconds = 0;
+    size_t targets = 0, tokens = 0;
+    std::map<std::string, double> metrics;
+};
+
+// What a run will hold in memory, part by part (bytes).
+struct MemoryPlan {
+    size_t weights = 0, trained = 0, activations = 0, gradients = 0, working = 0;
+    size_t total() const { return weights + trained + activations + gradients + working; }
+    std::string text() const;                   // one line, with the parts
+};
+
+class Trainer {
+public:
+    // Takes the session's model over: makes or reads the adapter, or turns every weight into f32 that is trained.
+    // Exit::no_resource, before anything large is made, when the plan does not fit.
+    Trainer(Session&, const TrainOptions&, std::unique_ptr<Objective>, Dataset train, std::optional<Dataset> valid);
+
+    int steps() const { return steps_; }
+    StepLog step(int s);                        // s counts from 1; Exit::numerics when loss or gradients are not finite
+    double validation_loss();                   // per target token, or per pair
+    const MemoryPlan& plan() const { return plan_; }
+    std::string reference() const;              // which reference DPO compares with, in words
+    void allocate();                            // what plan() said; called by the first step
+    std::vector<Parameter>& parameters() { return optimizer_->parameters(); }
+    Adapters& adapters() { return adapters_; }
+    size_t trained_numbers() const;
+    void weights_changed();                     // a checkpoint has been read into the parameters: pack them again
+    const Dataset& data() const { return train_; }
+    const TrainOptions options;
+
+private:
+    std::vector<Example*> examples_of(int step);
+    Batch batch_of(std::span<Example* const>) const;
+    std::vector<float> log_probs_of(std::span<Example* const>, Tape*, const std::function<void(std::span<float>, std::span<float>)>& back);
+    void reference_of(std::span<Example* const>);
+    void make_plan();
+    void explain_numerics(int step, std::span<Example* const>, double loss, double norm);
+
+    Session& s_;
+    std::unique_ptr<Objective> objective_;
+    Dataset train_;
+    std::optional<Dataset> valid_;
+    Arena trained_;                             // parameters, gradients, moments
+    Adapters adapters_, reference_;
+    std::unique_ptr<Optimizer> optimizer_;
+    std::vector<Parameter> found_;              // what will be trained
+    std::unique_ptr<Arena> scratch_;
+    std::unique_ptr<Tape> tape_;
+    MemoryPlan plan_;
+    Order order_;
+    int steps_ = 0;
+    uint64_t total_ = 0;                        // positions of the order that the run covers
+};

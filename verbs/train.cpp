@@ -1,0 +1,215 @@
+// train - fine-tuning: LoRA or every weight, supervised or by preferences.
+#include <cmath>
+#include <filesystem>
+#include "../engine/file.h"
+#include "../kernels/parallel.h"
+#include "../train/run_folder.h"
+#include "common.h"
+#include "init.h"
+#include "verbs.h"
+
+namespace {
+
+struct {
+    ModelFlags model;
+    TrainOptions t;
+    LengthRule length;
+    std::string method = "sft", train_file, valid_file, out, init, config_json, dpo_loss = "sigmoid";
+    std::vector<std::string> targets{"all"};
+    double beta = 0.1, label_smoothing = 0;
+    int eval_every = 0, save_every = 0, keep = 2;
+    bool raw = false, no_shuffle = false, resume = false, resume_force = false, dry_run = false, csv = false;
+    int64_t seed = 42;
+} o;
+
+// The text of the first rows with what counts in the loss between [[ and ]].
+void show_targets(Session& s, const Dataset& d) {
+    for (size_t i = 0; i < std::min<size_t>(3, d.examples.size()); i++)
+        for (const Sequence& q : d.examples[i].sequences) {
+            std::string text;
+            bool inside = false;
+            for (size_t t = 0; t < q.ids.size(); t++) {
+                bool counts = t > 0 && q.labels[t] >= 0;
+                if (counts != inside) text += counts ? "[[" : "]]", inside = counts;
+                text += s.tokenizer() ? s.tokenizer()->piece(q.ids[t]) : std::to_string(q.ids[t]) + " ";
+            }
+            printf("row %s: %s\n", dump(d.examples[i].id).c_str(), for_terminal(text + (inside ? "]]" : "")).c_str());
+        }
+}
+
+void describe(const Dataset& d) {
+    fprintf(stderr, "dd: %s: %zu %s rows, %zu tokens, %zu of them targets (%.1f %%)", d.path.c_str(), d.examples.size(), d.kind.c_str(), d.tokens(),
+            d.targets(), 100.0 * double(d.targets()) / double(d.tokens()));
+    if (d.truncated) fprintf(stderr, ", %zu rows cut to --max-length", d.truncated);
+    if (d.without_targets) fprintf(stderr, ", %zu rows left out because nothing in them counts", d.without_targets);
+    fprintf(stderr, "\n");
+}
+
+Json hashes(Session& s) {
+    Json h = {{"model", sha256_of_file(s.checkpoint.file_of_weights())}, {"train_file", sha256_of_file(o.train_file)}};
+    if (!o.valid_file.empty()) h["valid_file"] = sha256_of_file(o.valid_file);
+    if (!o.t.adapter_init.empty()) h["adapter_init"] = sha256_of_file(o.t.adapter_init + "/adapter_model.safetensors");
+    return h;
+}
+
+Json line_of(const StepLog& l) {
+    Json line = {{"step", l.step}, {"epoch", l.epoch}, {"loss", l.loss}, {"grad_norm", l.grad_norm}, {"lr", l.lr}, {"target_tokens", l.targets},
+                 {"tokens", l.tokens}, {"tokens_per_s", double(l.tokens) / l.seconds}, {"seconds", l.seconds}, {"peak_bytes", peak_resident_memory()}};
+    for (const auto& [name, value] : l.metrics) line[name] = value;
+    return line;
+}
+
+// A resumed run must be the same run: flags of run.json against these. Where a run is taken up, only how it is watched may differ.
+void same_run(const Json& before, const Json& now, const Json& hashes_before, const Json& hashes_now) {
+    if (o.resume_force) return;
+    for (const auto& [flag, value] : before.items()) {
+        if (flag == "threads" || flag == "resume" || flag == "resume-force" || flag == "quiet" || flag == "dry-run" || flag == "keep" || flag == "save-every" ||
+            flag == "eval-every" || flag == "config" || flag == "out")
+            continue;
+        if (now.contains(flag) && now[flag] != value)
+            fail(Exit::usage, "--resume: this run was started with --%s %s, not %s; give the same, or --resume-force", flag.c_str(), value.dump().c_str(), now[flag].dump().c_str());
+    }
+    for (const auto& [what, hash] : hashes_before.items())
+        if (hashes_now.contains(what) && hashes_now[what] != hash)
+            fail(Exit::usage, "--resume: %s has changed since this run was started; --resume-force goes on all the same", what.c_str());
+}
+
+std::unique_ptr<Objective> objective() {
+    if (o.method == "sft") return sft();
+    DpoLoss kind = o.dpo_loss == "hinge" ? DpoLoss::hinge : o.dpo_loss == "ipo" ? DpoLoss::ipo : DpoLoss::sigmoid;
+    return dpo(kind, o.beta, o.label_smoothing);
+}
+
+Dataset read(const std::string& path, const RowReader& reader) {
+    return o.method == "sft" ? read_sft(path, reader, o.length) : read_preferences(path, reader, o.length);
+}
+
+void run(Trainer& t, RunFolder& folder, Session& s, int first) {
+    Progress progress;
+    double seconds = 0;
+    for (int step = first + 1; step <= t.steps(); step++) {
+        StepLog l = t.step(step);
+        seconds += l.seconds;
+        folder.log(line_of(l));
+        double left = seconds / (step - first) * (t.steps() - step);
+        std::string line = format("step %d/%d  loss %.4f  grad %.3f  lr %.2e  %.0f tokens/s  %.2f GB  %s left", step, t.steps(), l.loss, l.grad_norm, l.lr,
+                                  double(l.tokens) / l.seconds, double(resident_memory()) * 1e-9, duration(left).c_str());
+        if (on_terminal(2)) progress.show(line);
+        else if (!o.model.session.quiet) fprintf(stderr, "%s\n", line.c_str());
+        if ((o.eval_every && step % o.eval_every == 0) || (step == t.steps() && !o.valid_file.empty())) {
+            double loss = t.validation_loss();
+            folder.log({{"step", step}, {"eval_loss", loss}});
+            progress.clear();
+            if (!o.model.session.quiet) fprintf(stderr, "dd: step %d: validation loss %.4f\n", step, loss);
+        }
+        bool stop = interrupted(), last = step == t.steps();
+        if (stop || last || (o.save_every && step % o.save_every == 0)) folder.save(t, step, o.keep);
+        if (stop && !last) {
+            progress.clear();
+            fail(Exit::interrupted, "interrupted after step %d of %d; --resume --out %s goes on from there", step, t.steps(), folder.path.c_str());
+        }
+    }
+    folder.write_result(t, s);
+}
+
+}  // namespace
+
+void verb::train_flags(Flags& f) {
+    OptimizerOptions& opt = o.t.optimizer;
+    o.model.declare(f);
+    f.choice("method", &o.method, {"sft", "dpo"}, "supervised, or direct preference optimisation");
+    f.add("train-file", &o.train_file, "F.jsonl", "rows to train on");
+    f.add("valid-file", &o.valid_file, "F.jsonl", "rows to measure the loss on, with --eval-every and at the end");
+    f.add("out", &o.out, "RUN", "the folder of the run");
+    f.number("lora-rank", &o.t.lora.rank, "R", 1, 65536, "rank of the adapter");
+    f.number("lora-alpha", &o.t.lora.alpha, "A", 0, 1e6, "the adapter is scaled by A / R");
+    f.number("lora-dropout", &o.t.lora.dropout, "P", 0, 0.99, "share of the adapter's input that is dropped");
+    f.add("lora-targets", &o.targets, "all|NAME,..|REGEX", "which matrices get an adapter");
+    f.add("rslora", &o.t.lora.rslora, "", "scale by A / sqrt(R)");
+    f.add("adapter-init", &o.t.adapter_init, "DIR", "start from this adapter");
+    f.add("full", &o.t.full, "", "train every weight instead of an adapter");
+    f.choice("init", &o.init, {"", "random"}, "random: --model is a new model of --config-json's sizes (with --full)");
+    f.add("config-json", &o.config_json, "FILE", "sizes for --init random");
+    f.number("steps", &o.t.steps, "N", 0, 1e9, "optimizer steps; 0: as --epochs says");
+    f.number("epochs", &o.t.epochs, "N", 1, 1e6, "times over the rows");
+    f.number("batch-size", &o.t.batch_size, "N", 1, 65536, "rows a pass");
+    f.number("grad-accum", &o.t.grad_accum, "N", 1, 65536, "passes a step");
+    f.number("max-length", &o.length.max_length, "N", 2, 1 << 24, "longest row, in tokens");
+    f.add("truncate", &o.length.truncate, "", "cut longer rows (counted and said) instead of refusing them");
+    f.number("lr", &opt.lr, "X", 0, 10, "learning rate");
+    f.choice("schedule", &opt.schedule, {"constant", "linear", "cosine"}, "of the learning rate after the warm-up");
+    f.number("warmup", &opt.warmup, "N|SHARE", 0, 1e9, "steps, or a fraction of all when below 1");
+    f.number("weight-decay", &opt.weight_decay, "X", 0, 10, "decoupled from the gradient");
+    f.number("adam-beta1", &opt.beta1, "X", 0, 1, "decay of the first moment");
+    f.number("adam-beta2", &opt.beta2, "X", 0, 1, "decay of the second moment");
+    f.number("adam-eps", &opt.eps, "X", 0, 1, "outside the root");
+    f.number("max-grad-norm", &opt.max_grad_norm, "X", 0, 1e9, "clip gradients to this norm; 0: never");
+    f.add("no-shuffle", &o.no_shuffle, "", "rows in the order of the file");
+    f.add("recompute", &o.t.recompute, "", "keep only what enters each layer: less memory, a quarter more time");
+    f.number("eval-every", &o.eval_every, "N", 0, 1e9, "steps between validations; 0: at the end");
+    f.number("save-every", &o.save_every, "N", 0, 1e9, "steps between checkpoints; 0: at the end, and when interrupted");
+    f.number("keep", &o.keep, "N", 2, 1e6, "checkpoints kept");
+    f.number("seed", &o.seed, "N", 0, 9e18, "of the order of rows, of a new adapter, of dropout");
+    f.number("beta", &o.beta, "X", 1e-6, 1e6, "DPO: how far from the reference costs");
+    f.choice("dpo-loss", &o.dpo_loss, {"sigmoid", "ipo", "hinge"}, "DPO: the loss of a pair");
+    f.number("label-smoothing", &o.label_smoothing, "X", 0, 0.5, "DPO: share of labels taken to be wrong");
+    f.add("ref-adapter", &o.t.ref_adapter, "DIR", "DPO: the reference is the model with this adapter; default: with none");
+    f.add("precompute-ref", &o.t.precompute_ref, "", "DPO: log-probabilities of the reference once, before the first step");
+    f.add("raw", &o.raw, "", "prompts are plain text, not conversations");
+    f.add("resume", &o.resume, "", "go on with the run in --out from its last whole checkpoint");
+    f.add("resume-force", &o.resume_force, "", "even if flags or files have changed");
+    f.add("dry-run", &o.dry_run, "", "open and check everything, show targets, the memory plan and the steps; train nothing");
+}
+
+void verb::train(const Flags& f) {
+    watch_interrupts();
+    if (o.train_file.empty()) fail(Exit::usage, "--train-file is missing: rows to train on");
+    if (!o.model.session.adapters.empty()) fail(Exit::usage, "--adapter: training starts from one adapter with --adapter-init DIR, or merge it first (dd merge)");
+    o.t.seed = uint64_t(o.seed), o.t.shuffle = !o.no_shuffle;
+    o.t.lora.targets.clear();
+    for (const std::string& t : o.targets)
+        for (size_t at = 0; at <= t.size();) {
+            size_t end = std::min(t.find(',', at), t.size());
+            o.t.lora.targets.push_back(t.substr(at, end - at));
+            at = end + 1;
+        }
+    o.t.lora.base = o.model.session.model;
+    o.model.session.pack = !o.t.full;
+    std::optional<RunFolder> folder;
+    if (!o.dry_run) folder.emplace(o.out, o.resume);
+    if (o.init == "random") {
+        if (!o.t.full) fail(Exit::usage, "--init random needs --full: a new model has nothing that an adapter could ride on");
+        std::string fresh = o.out + "/init";
+        if (!exists(fresh + "/config.json")) init_model(o.config_json, fresh, uint64_t(o.seed), "f32", o.model.session.model);
+        o.model.session.model = fresh;
+    }
+    auto s = o.model.open();
+    RowReader reader = s->reader();
+    reader.raw = o.raw;
+    Dataset train = read(o.train_file, reader);
+    std::optional<Dataset> valid;
+    if (!o.valid_file.empty()) valid = read(o.valid_file, reader);
+    if (!o.model.session.quiet) describe(train);
+    if (o.dry_run) show_targets(*s, train);
+    Trainer t(*s, o.t, objective(), std::move(train), std::move(valid));
+    if (!o.model.session.quiet) {
+        fprintf(stderr, "dd: %zu numbers are trained, %d steps of %d x %d rows; %s\n", t.trained_numbers(), t.steps(), o.t.batch_size, o.t.grad_accum, t.plan().text().c_str());
+        if (o.method == "dpo") fprintf(stderr, "dd: reference: %s%s\n", t.reference().c_str(), o.t.precompute_ref ? ", computed once before the first step" : "");
+    }
+    if (o.dry_run) return;
+
+    Json run = {{"flags", f.values()}, {"build", build_description()}, {"hashes", hashes(*s)}, {"steps", t.steps()}, {"trained_numbers", t.trained_numbers()},
+                {"precision", s->operand == Type::f32 ? "f32" : "bf16"}, {"memory_plan_bytes", t.plan().total()}};
+    if (o.method == "dpo") run["reference"] = t.reference();
+    int first = 0;
+    if (o.resume) {
+        Json before = folder->description();
+        same_run(before["flags"], run["flags"], before["hashes"], run["hashes"]);
+        first = folder->resume(t);
+        fprintf(stderr, "dd: %s: goes on after step %d of %d\n", o.out.c_str(), first, t.steps());
+    } else {
+        folder->write_description(run);
+    }
+    ::run(t, *folder, *s, first);
+    if (!o.model.session.quiet) fprintf(stderr, "dd: done: %s/%s\n", o.out.c_str(), o.t.full ? "model" : "adapter");
+}
