@@ -37,7 +37,7 @@ static size_t weight_bytes(const Checkpoint& c) {
 }
 
 Session::Session(const SessionOptions& o)
-    : checkpoint(o.model), k(cpu()), operand(operand_of(o.precision, k)), weights(weight_bytes(checkpoint) + (size_t(4) << 30)),
+    : checkpoint(o.model), k(o.kernels ? *o.kernels : cpu()), operand(operand_of(o.precision, k)), weights(weight_bytes(checkpoint) + (size_t(4) << 30)),
       adapters(weights), options_(o) {
     if (o.device.starts_with("cuda")) fail(Exit::no_resource, "--device %s: this build has no CUDA; use --device cpu", o.device.c_str());
     if (o.threads) set_threads(o.threads);

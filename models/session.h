@@ -16,6 +16,7 @@ struct SessionOptions {
     int threads = 0;                            // 0: every core we may run on
     bool quiet = false;
     bool pack = true;                           // false: the weights will be replaced before they are used
+    const Kernels* kernels = nullptr;           // null: the best of this machine
 };
 
 // The tokens of one pass: consecutive positions of some sequences.

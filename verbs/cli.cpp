@@ -118,7 +118,7 @@ void add_outer_values(std::vector<std::string>& args, Flags& flags, const std::s
 
 void bind(CLI::App& app, Flags::Flag& f) {
     CLI::Option* o = nullptr;
-    std::string name = "--" + f.name;
+    std::string name = (f.positional ? f.name + "," : "") + "--" + f.name;
     auto range = [&] { return CLI::Range(f.low, f.high); };
     if (auto* v = std::get_if<bool*>(&f.to)) o = app.add_flag(name + ",!--no-" + f.name, **v, f.help);
     if (auto* v = std::get_if<int*>(&f.to)) o = app.add_option(name, **v, f.help)->check(range())->capture_default_str();
@@ -183,7 +183,11 @@ void overview(FILE* to, const std::vector<Verb>& verbs) {
 
 }  // namespace
 
+static const std::vector<Verb>* table = nullptr;
+const std::vector<Verb>& verbs() { return *table; }
+
 int run_command_line(int argc, char** argv, const std::vector<Verb>& verbs) {
+    table = &verbs;
     signal(SIGPIPE, SIG_IGN);
     std::string name = argc > 1 ? argv[1] : "";
     try {

@@ -19,6 +19,7 @@ public:
         double low, high;                   // of numbers
         std::vector<std::string> choices;   // of strings; empty: any
         bool given = false;                 // not left at its default
+        bool positional = false;            // may also stand without its name: dd data gym
     };
     // "max-tokens", "N": units and ranges stand in the help text.
     Flag& add(const std::string& name, Target to, const std::string& meta, const std::string& help);
@@ -42,4 +43,4 @@ struct Verb {
 
 // Parses and runs `dd VERB ...`; returns the exit code. Errors are printed as one line on stderr.
 int run_command_line(int argc, char** argv, const std::vector<Verb>& verbs);
-const std::vector<Verb>& verbs();           // dd.cpp
+const std::vector<Verb>& verbs();           // those of the running command line

@@ -34,9 +34,10 @@ const Kernels& cpu(const char* isa) {
         if (strcmp(isa, paths[i].name)) continue;
         if (!paths[i].runs()) fail(Exit::no_resource, "DD_ISA=%s: this processor lacks it; leave DD_ISA unset", isa);
         if (!tables[i].name) {
-            tables[i] = reference;
-            if (!paths[i].overlay(tables[i])) fail(Exit::no_resource, "DD_ISA=%s: this build lacks it", isa);
-            tables[i].name = paths[i].name;
+            Kernels table = reference;
+            if (!paths[i].overlay(table)) fail(Exit::no_resource, "DD_ISA=%s: this build lacks it", isa);
+            table.name = paths[i].name;
+            tables[i] = table;
         }
         return tables[i];
     }
