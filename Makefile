@@ -1,13 +1,75 @@
-# A first Makefile; see `make help` later.
-CXX ?= g++
-CXXFLAGS = -std=c++20 -O2 -g1 -Wall -Wextra -Wno-missing-field-initializers -ffp-contract=off -MMD -MP -pthread
-LDLIBS = -lpcre2-8 -lutf8proc -lpthread
-O = build
-SRC := $(filter-out %.cu,$(wildcard kernels/*.cpp kernels/cpu/*.cpp engine/*.cpp models/*.cpp train/*.cpp eval/*.cpp verbs/*.cpp))
-LIB := $(SRC:%.cpp=$(O)/%.o)
-TESTS := $(wildcard tests/*.cpp)
-all: dd
-dd: $(O)/dd.o $(LIB) ; $(CXX) $^ -o $@ $(LDLIBS)
-$(O)/tests/all: $(TESTS:%.cpp=$(O)/%.o) $(LIB) ; $(CXX) $^ -o $@ -lgtest -lgtest_main $(LDLIBS)
-$(O)/%.o: %.cpp ; @mkdir -p $(@D) ; $(CXX) $(CXXFLAGS) -c $< -o $@
--include $(shell find $(O) -name '*.d' 2>/dev/null)
+# Builds ./dd from every .cpp under the rooms; objects lie under build/, mirroring the tree. `make help` lists the targets.
+
+CXX      ?= g++
+BUILD    ?= build
+JOBS     ?= $(shell nproc 2>/dev/null || echo 2)
+OPT      ?= -O2
+CXXFLAGS += -std=c++20 $(OPT) -g1 -Wall -Wextra -Wno-missing-field-initializers -ffp-contract=off -pthread -MMD -MP
+LDLIBS   += -lpcre2-8 -lutf8proc -lpthread
+
+ROOMS := kernels kernels/cpu engine models train eval verbs
+LIB   := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard $(ROOMS:%=%/*.cpp)))
+TESTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/*.cpp))
+BENCH := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard bench/*.cpp))
+
+.PHONY: all help deps demo demo-tiny test bench lint fuzz asan tsan clean
+.DEFAULT_GOAL := all
+
+all: deps                       ## build ./dd (installs what is missing)
+	@+$(MAKE) --no-print-directory -j$(JOBS) dd
+
+help:                           ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps:                           ## install missing Debian packages
+	@scripts/deps.sh
+
+demo: all                       ## the main job on SmolLM2-135M: fetch, fine-tune, judge base against adapter (MODEL=path: without network)
+	@scripts/demo.sh
+
+demo-tiny: all                  ## the same job offline, on a tiny model trained from scratch
+	@scripts/demo_tiny.sh
+
+test: deps                      ## every test; no network, no GPU
+	@+$(MAKE) --no-print-directory -j$(JOBS) dd $(BUILD)/tests/all
+	$(BUILD)/tests/all --gtest_brief=1
+
+bench: all                      ## every kernel and the whole against this machine's limits, into bench/RESULTS.md
+	@+$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/bench/all
+	@scripts/bench.sh
+
+lint: deps                      ## formatting, includes that go one way, sizes
+	@scripts/lint.sh
+
+fuzz: deps                      ## fuzz targets of every reader, built with clang's libFuzzer, run for FUZZ_SECONDS each (default 60)
+	@scripts/fuzz.sh
+
+asan: deps                      ## the tests under address and undefined-behaviour sanitizers
+	@+$(MAKE) --no-print-directory -j$(JOBS) BUILD=$(BUILD)/asan OPT='-O1 -fsanitize=address,undefined -fno-sanitize-recover' LDFLAGS='-fsanitize=address,undefined' $(BUILD)/asan/tests/all
+	$(BUILD)/asan/tests/all --gtest_brief=1
+
+tsan: deps                      ## the pool, training and generation under the thread sanitizer
+	@+$(MAKE) --no-print-directory -j$(JOBS) BUILD=$(BUILD)/tsan OPT='-O1 -fsanitize=thread' LDFLAGS='-fsanitize=thread' $(BUILD)/tsan/tests/all
+	$(BUILD)/tsan/tests/all --gtest_brief=1 --gtest_filter='*Threads*:*Battery*:*Goldens*'
+
+clean:                          ## remove what was built
+	rm -rf build dd
+
+dd: $(BUILD)/dd.o $(LIB)
+	$(CXX) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+$(BUILD)/tests/all: $(TESTS) $(LIB)
+	$(CXX) $(LDFLAGS) $^ -o $@ -lgtest -lgtest_main $(LDLIBS)
+
+$(BUILD)/bench/all: $(BENCH) $(LIB)
+	$(CXX) $(LDFLAGS) $^ -o $@ -lbenchmark $(LDLIBS)
+
+$(BUILD)/%.o: %.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS) $(EXTRA) -c $< -o $@
+
+$(BUILD)/tests/%.o: EXTRA = -DDD_TESTS='"$(CURDIR)/tests"' -DDD_BINARY='"$(CURDIR)/dd"'
+$(BUILD)/train/run_folder.o: EXTRA = -DDD_VERSION='"$(VERSION)"' -DDD_FLAGS='"$(CXXFLAGS)"'
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
