@@ -17,7 +17,8 @@ struct Lora {
     Matrix down, up, back_up, back_down;
 };
 
-// What a linear layer multiplies by. An adapter rides on it; where the weight itself is trained, m.w is f32 with a Grad.
+// What a linear layer multiplies by. An adapter rides on it; where the weight itself is trained, m.w is f32 with a
+// Grad.
 struct Weight {
     std::string name;
     Matrix m;
@@ -34,10 +35,10 @@ struct Head {                       // from the final hidden state to logits
 Tensor rotations(Pass&, const float* freq, int pairs);
 void rope_frequencies(float* freq, int pairs, double theta, double factor = 1);     // theta^(-j / pairs) / factor
 
-Tensor embed(Pass&, Weight& table, float scale = 1, int pad = -1);      // f32; `pad`: a row whose lookups have no gradient
+Tensor embed(Pass&, Weight& table, float scale = 1, int pad = -1); // f32; `pad`: a row whose lookups have no gradient
 Tensor rms_norm(Pass&, Tensor x, Tensor w, float eps);                  // by chunks of w: whole rows, or every head
 Tensor linear(Pass&, Tensor x, Weight&);                                // x w^T and the adapter's share; f32
-template <size_t N> std::array<Tensor, N> linear(Pass&, Tensor x, Weight* const (&w)[N]);   // several, of one x; operands
+template <size_t N> std::array<Tensor, N> linear(Pass&, Tensor x, Weight* const (&w)[N]); // several, of one x; operands
 Tensor rope(Pass&, Tensor x, Tensor rotations, int head);               // takes over x's memory
 Tensor attention(Pass&, Tensor q, Tensor k, Tensor v, int head, float scale, int window = 0);
 Tensor gated(Pass&, Tensor g, Tensor u, Gate);

@@ -11,7 +11,8 @@ void* GradientPool::take(size_t bytes) {
 Tensor Cache::state(const Kernels& k, int layer, int name, int rows, int cols, Type type) {
     Tensor& t = states_[{layer, name}];
     if (!t) k.zero(t = mem_.make(rows, cols, type));
-    require(t.rows == rows && t.cols == cols && t.type == type, "cache: layer %d asks for state %d in two shapes", layer, name);
+    require(t.rows == rows && t.cols == cols && t.type == type, "cache: layer %d asks for state %d in two shapes",
+            layer, name);
     return t;
 }
 

@@ -46,7 +46,8 @@ private:
 
 // The way back. Each step undoes one op; steps run in reverse.
 struct Tape {
-    explicit Tape(size_t gradient_bytes, bool counting = false) : gradients(gradient_bytes, counting), closures(size_t(64) << 20) {}
+    explicit Tape(size_t gradient_bytes, bool counting = false)
+        : gradients(gradient_bytes, counting), closures(size_t(64) << 20) {}
 
     bool recompute = false;         // keep only what enters each layer; make the rest again on the way back
     uint64_t dropout_seed = 0;      // of this walk: dropout masks depend on it and on the site alone

@@ -13,14 +13,18 @@ std::vector<int> ids_of(const Json& v, const char* key, const std::string& who, 
     ids.reserve(v.size());
     for (const Json& x : v) {
         bool good = x.is_number_integer() && ((x >= 0 && x < below) || (none && x == -100));
-        if (!good) fail(Exit::bad_input, "%s: \"%s\"[%zu] is %s; expected an id from 0 to %d", who.c_str(), key, ids.size(), x.dump().substr(0, 40).c_str(), below - 1);
+        if (!good)
+            fail(Exit::bad_input, "%s: \"%s\"[%zu] is %s; expected an id from 0 to %d", who.c_str(), key, ids.size(),
+                 x.dump().substr(0, 40).c_str(), below - 1);
         ids.push_back(x.get<int>());
     }
     return ids;
 }
 
 const Tokenizer& need(const Tokenizer* t, const std::string& who) {
-    if (!t) fail(Exit::bad_input, "%s: a row of text, but the model has no tokenizer; rows of \"input_ids\" need none", who.c_str());
+    if (!t)
+        fail(Exit::bad_input, "%s: a row of text, but the model has no tokenizer; rows of \"input_ids\" need none",
+             who.c_str());
     return *t;
 }
 
@@ -40,7 +44,9 @@ void encode(const RowReader& r, std::span<const Part> parts, Row& row, const std
 }
 
 const ChatFormat& need_chat(const RowReader& r, const std::string& who) {
-    if (!r.chat) fail(Exit::bad_input, "%s: a conversation, but the model has no known chat format; --chat-format NAME chooses one", who.c_str());
+    if (!r.chat)
+        fail(Exit::bad_input,
+             "%s: a conversation, but the model has no known chat format; --chat-format NAME chooses one", who.c_str());
     return *r.chat;
 }
 
@@ -100,7 +106,8 @@ Row RowReader::row(const Json& o, const std::string& who) const {
         fail(Exit::bad_input, "%s: none of \"text\", \"messages\", \"prompt\", \"input_ids\" is here", who.c_str());
     }
     for (int id : row.ids)
-        if (id >= vocabulary) fail(Exit::bad_input, "%s: token id %d, but the model has %d embeddings", who.c_str(), id, vocabulary);
+        if (id >= vocabulary)
+            fail(Exit::bad_input, "%s: token id %d, but the model has %d embeddings", who.c_str(), id, vocabulary);
     if (row.ids.empty()) fail(Exit::bad_input, "%s: no tokens in this row", who.c_str());
     if (const Json* id = find(o, "id")) row.id = *id;
     return row;
@@ -109,27 +116,38 @@ Row RowReader::row(const Json& o, const std::string& who) const {
 Pair RowReader::pair(const Json& o, const std::string& who) const {
     Pair p;
     if (find(o, "prompt_ids")) {
-        for (auto [key, to] : {std::pair{"prompt_ids", &p.prompt}, {"chosen_ids", &p.chosen}, {"rejected_ids", &p.rejected}}) {
+        for (auto [key, to] :
+             {std::pair{"prompt_ids", &p.prompt}, {"chosen_ids", &p.chosen}, {"rejected_ids", &p.rejected}}) {
             const Json* v = find(o, key);
-            if (!v) fail(Exit::bad_input, "%s: no \"%s\"; a preference has prompt_ids, chosen_ids and rejected_ids", who.c_str(), key);
+            if (!v)
+                fail(Exit::bad_input, "%s: no \"%s\"; a preference has prompt_ids, chosen_ids and rejected_ids",
+                     who.c_str(), key);
             *to = ids_of(*v, key, who, vocabulary);
         }
     } else {
         for (auto [key, to] : {std::pair{"chosen", &p.chosen}, {"rejected", &p.rejected}}) {
             const Json *prompt = find(o, "prompt"), *answer = find(o, key);
-            if (!prompt || !answer) fail(Exit::bad_input, "%s: no \"%s\"; a preference has prompt, chosen and rejected", who.c_str(), prompt ? key : "prompt");
+            if (!prompt || !answer)
+                fail(Exit::bad_input, "%s: no \"%s\"; a preference has prompt, chosen and rejected", who.c_str(),
+                     prompt ? key : "prompt");
             Row r = row({{"prompt", *prompt}, {"completion", *answer}}, who);
             size_t n = 0;
             while (n < r.ids.size() && r.labels[n] == -100) n++;
             std::vector<int> head(r.ids.begin(), r.ids.begin() + long(n));
             if (to == &p.chosen) p.prompt = head;
-            else if (head != p.prompt) fail(Exit::bad_input, "%s: chosen and rejected do not begin with the same tokens; answers must not merge with the prompt", who.c_str());
+            else if (head != p.prompt)
+                fail(
+                    Exit::bad_input,
+                    "%s: chosen and rejected do not begin with the same tokens; answers must not merge with the prompt",
+                    who.c_str());
             to->assign(r.ids.begin() + long(n), r.ids.end());
         }
     }
     if (p.chosen.empty() || p.rejected.empty()) fail(Exit::bad_input, "%s: an answer is empty", who.c_str());
-    if (p.prompt.empty()) fail(Exit::bad_input, "%s: the prompt is empty; a preference needs something to answer", who.c_str());
-    if (p.chosen == p.rejected) fail(Exit::bad_input, "%s: chosen and rejected are equal: there is nothing to prefer", who.c_str());
+    if (p.prompt.empty())
+        fail(Exit::bad_input, "%s: the prompt is empty; a preference needs something to answer", who.c_str());
+    if (p.chosen == p.rejected)
+        fail(Exit::bad_input, "%s: chosen and rejected are equal: there is nothing to prefer", who.c_str());
     if (const Json* id = find(o, "id")) p.id = *id;
     return p;
 }
@@ -137,7 +155,8 @@ Pair RowReader::pair(const Json& o, const std::string& who) const {
 void for_each_line(const std::string& path, const std::function<void(const Json&, const std::string&, int)>& each) {
     std::ifstream file;
     if (path != "-") {
-        if (is_folder(path) || !exists(path)) fail(Exit::bad_input, "%s: no such file; a file of JSON lines was expected", path.c_str());
+        if (is_folder(path) || !exists(path))
+            fail(Exit::bad_input, "%s: no such file; a file of JSON lines was expected", path.c_str());
         file.open(path, std::ios::binary);
         if (!file) fail(Exit::bad_input, "%s: cannot be opened for reading", path.c_str());
     }

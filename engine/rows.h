@@ -37,6 +37,7 @@ struct RowReader {
 
 // Calls `each` with every line's object; `who` = "FILE:LINE". path "-": standard input. A line that is not one JSON
 // object is Exit::bad_input naming file and line; blank lines are skipped.
-void for_each_line(const std::string& path, const std::function<void(const Json&, const std::string& who, int line)>& each);
+void for_each_line(const std::string& path,
+                   const std::function<void(const Json&, const std::string& who, int line)>& each);
 std::vector<Row> read_rows(const std::string& path, const RowReader&);
 std::vector<Pair> read_pairs(const std::string& path, const RowReader&);

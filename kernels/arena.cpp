@@ -5,8 +5,11 @@
 Arena::Arena(size_t size, bool counting) : size_((size + 63) & ~size_t(63)), counting_(counting) {
     constexpr size_t huge = size_t(2) << 20;
     size_t mapped = (size_ + 2 * huge - 1) / huge * huge;
-    void* p = mmap(nullptr, mapped, counting ? PROT_NONE : PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED) fail(Exit::no_resource, "memory: %.1f GiB could not be reserved; lower the batch, the length or the cache", double(size) / (1 << 30));
+    void* p = mmap(nullptr, mapped, counting ? PROT_NONE : PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        fail(Exit::no_resource, "memory: %.1f GiB could not be reserved; lower the batch, the length or the cache",
+             double(size) / (1 << 30));
     base_ = (char*)((size_t(p) + huge - 1) / huge * huge);
     // The slack before base_ and behind the end is never touched; give it back so that the mapping is exact.
     if (base_ != p) munmap(p, size_t(base_ - (char*)p));

@@ -11,7 +11,7 @@ struct Kernels {
 #undef K
 };
 
-extern const Kernels reference;         // cpu/ref.cpp      scalar, plain: the specification the others are tested against
+extern const Kernels reference; // cpu/ref.cpp      scalar, plain: the specification the others are tested against
 extern const Kernels nothing;           // cpu/cpu.cpp      computes nothing: to plan memory with the real walk
 bool overlay_avx2(Kernels&);            // cpu/avx2.cpp     replaces the entries it does better; false: not compiled in
 bool overlay_avx512(Kernels&);          // cpu/avx512.cpp

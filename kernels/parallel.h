@@ -15,7 +15,8 @@ void run(int items, void (*body)(void*, int item, int thread), void* context);
 // body(item, thread) for every item of 0 .. items-1, handed out one at a time in order; returns when all are done.
 // Regions do not nest: a region inside a region runs its items in the calling thread.
 template <class F> void parallel(int items, F&& body) {
-    pool::run(items, [](void* f, int item, int thread) { (*(std::remove_reference_t<F>*)f)(item, thread); }, (void*)&body);
+    pool::run(
+        items, [](void* f, int item, int thread) { (*(std::remove_reference_t<F>*)f)(item, thread); }, (void*)&body);
 }
 
 // body(first, last, thread) over 0 .. n-1 in at most threads() contiguous shares of at least `grain`.

@@ -47,7 +47,8 @@ struct Tensor {
     }
 };
 
-// A stack of bytes, from an anonymous mapping on huge pages. Nothing is freed one by one: remember `used`, rewind to it.
+// A stack of bytes, from an anonymous mapping on huge pages. Nothing is freed one by one: remember `used`, rewind to
+// it.
 // Pages are touched when they are first written, so an arena may be planned generously.
 class Arena {
 public:

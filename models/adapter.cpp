@@ -54,16 +54,20 @@ double LoraConfig::scale(const std::string& module) const {
 
 LoraConfig read_adapter_config(const std::string& folder) {
     std::string who = folder + "/adapter_config.json";
-    if (!exists(who)) fail(Exit::bad_input, "%s: no adapter_config.json here; a PEFT adapter directory was expected", folder.c_str());
+    if (!exists(who))
+        fail(Exit::bad_input, "%s: no adapter_config.json here; a PEFT adapter directory was expected", folder.c_str());
     Json c = read_json_file(who);
     LoraConfig l;
     std::string type = get_string(c, "peft_type", who);
     if (type != "LORA") fail(Exit::bad_input, "%s: peft_type \"%s\"; only LORA is known", who.c_str(), type.c_str());
     for (const char* key : {"use_dora", "fan_in_fan_out", "lora_bias", "use_qalora"})
-        if (get_bool(c, key, who, false)) fail(Exit::bad_input, "%s: %s is true, which is not known here", who.c_str(), key);
-    if (get_string(c, "bias", who, "none") != "none") fail(Exit::bad_input, "%s: bias is not \"none\", which is not known here", who.c_str());
+        if (get_bool(c, key, who, false))
+            fail(Exit::bad_input, "%s: %s is true, which is not known here", who.c_str(), key);
+    if (get_string(c, "bias", who, "none") != "none")
+        fail(Exit::bad_input, "%s: bias is not \"none\", which is not known here", who.c_str());
     if (const Json* m = find(c, "modules_to_save"); m && !m->empty())
-        fail(Exit::bad_input, "%s: modules_to_save is set; only adapters made of lora_A and lora_B are known", who.c_str());
+        fail(Exit::bad_input, "%s: modules_to_save is set; only adapters made of lora_A and lora_B are known",
+             who.c_str());
     l.rank = int(get_int(c, "r", who, 1, 1 << 16, 8));
     l.alpha = get_number(c, "lora_alpha", who, 8);
     l.dropout = get_number(c, "lora_dropout", who, 0);
@@ -109,21 +113,30 @@ size_t Adapters::add(Model& model, const std::string& path_and_scale) {
     }
     size_t all = file->tensors().size();
     if (matched != all || all == 0)
-        fail(Exit::bad_input, "%s: %zu of %zu tensors match this model; the first that does not is \"%s\" (expected \"base_model.model.%s.lora_A.weight\")",
+        fail(Exit::bad_input,
+             "%s: %zu of %zu tensors match this model; the first that does not is \"%s\" (expected "
+             "\"base_model.model.%s.lora_A.weight\")",
              path.c_str(), matched, all, stranger.c_str(), by_module.empty() ? "" : by_module.begin()->first.c_str());
     for (auto& [module, pair] : halves) {
         const Weight& w = *by_module[module];
         if (!pair[0] || !pair[1])
-            fail(Exit::bad_input, "%s: %s has lora_%s but no lora_%s", path.c_str(), module.c_str(), pair[0] ? "A" : "B", pair[0] ? "B" : "A");
+            fail(Exit::bad_input, "%s: %s has lora_%s but no lora_%s", path.c_str(), module.c_str(),
+                 pair[0] ? "A" : "B", pair[0] ? "B" : "A");
         int64_t rank = pair[0]->shape.size() == 2 ? pair[0]->shape[0] : 0;
-        if (rank < 1 || rank > 1 << 16 || pair[0]->shape != std::vector<int64_t>{rank, w.m.in} || pair[1]->shape != std::vector<int64_t>{w.m.out, rank})
-            fail(Exit::bad_input, "%s: %s: lora_A and lora_B must be [rank, %d] and [%d, rank]", path.c_str(), module.c_str(), w.m.in, w.m.out);
+        if (rank < 1 || rank > 1 << 16 || pair[0]->shape != std::vector<int64_t>{rank, w.m.in} ||
+            pair[1]->shape != std::vector<int64_t>{w.m.out, rank})
+            fail(Exit::bad_input, "%s: %s: lora_A and lora_B must be [rank, %d] and [%d, rank]", path.c_str(),
+                 module.c_str(), w.m.in, w.m.out);
         auto read = [&](const Stored& s, int rows, int cols) {
-            if (s.type > Type::bf16) fail(Exit::bad_input, "%s: %s has type %s; F32, F16 or BF16 was expected", path.c_str(), s.name.c_str(), s.dtype.c_str());
+            if (s.type > Type::bf16)
+                fail(Exit::bad_input, "%s: %s has type %s; F32, F16 or BF16 was expected", path.c_str(), s.name.c_str(),
+                     s.dtype.c_str());
             Tensor t = mem_.make(rows, cols);
             dequantize(s.type, s.data, t.f(), t.count());
             for (size_t i = 0; i < t.count(); i++)
-                if (!std::isfinite(t.f()[i])) fail(Exit::bad_input, "%s: %s holds a value that is not finite (number %zu)", path.c_str(), s.name.c_str(), i);
+                if (!std::isfinite(t.f()[i]))
+                    fail(Exit::bad_input, "%s: %s holds a value that is not finite (number %zu)", path.c_str(),
+                         s.name.c_str(), i);
             return t;
         };
         Tensor a = read(*pair[0], int(rank), w.m.in), b = read(*pair[1], w.m.out, int(rank));
@@ -141,7 +154,8 @@ void Adapters::create(Model& model, LoraConfig& config, uint64_t seed) {
         for (size_t i = 0; i < config.targets.size(); i++) {
             const std::string& t = config.targets[i];
             bool fits = t == "all" || t == "all-linear" ? in_block(module) : suffix_of(module) == t;
-            if (!fits && t.find_first_of(".*|()[]^$+?\\") != std::string::npos) fits = std::regex_match(module, std::regex(t));
+            if (!fits && t.find_first_of(".*|()[]^$+?\\") != std::string::npos)
+                fits = std::regex_match(module, std::regex(t));
             if (fits) wanted = used[i] = true;
         }
         if (!wanted) continue;
@@ -154,7 +168,10 @@ void Adapters::create(Model& model, LoraConfig& config, uint64_t seed) {
         parts_[module].push_back({a, b, config.scale(module)});
     }
     for (size_t i = 0; i < used.size(); i++)
-        if (!used[i]) fail(Exit::usage, "--lora-targets %s: no matrix of this model is called so; \"all\" takes every linear of every block", config.targets[i].c_str());
+        if (!used[i])
+            fail(Exit::usage,
+                 "--lora-targets %s: no matrix of this model is called so; \"all\" takes every linear of every block",
+                 config.targets[i].c_str());
     config.targets.assign(hit.begin(), hit.end());
     config_ = config;
 }
@@ -178,7 +195,8 @@ void Adapters::attach(Model& model, const Kernels& k, Type operand) {
                 for (const Part& p : parts) {
                     std::copy_n(p.a.f(), p.a.count(), a.f() + size_t(at) * a.cols);
                     for (int o = 0; o < b.rows; o++)
-                        for (int r = 0; r < p.b.cols; r++) b.f()[size_t(o) * rank + at + r] = float(p.scale) * p.b.f()[size_t(o) * p.b.cols + r];
+                        for (int r = 0; r < p.b.cols; r++)
+                            b.f()[size_t(o) * rank + at + r] = float(p.scale) * p.b.f()[size_t(o) * p.b.cols + r];
                     at += p.a.rows;
                 }
             }
@@ -197,7 +215,8 @@ void Adapters::repack(const Kernels& k, Type operand) {
     for (Entry& e : entries_) pack(k, e.lora, operand, mem_);
 }
 
-void write_adapter(const std::string& folder, std::deque<Adapters::Entry>& entries, const LoraConfig& config, const std::string& prefix) {
+void write_adapter(const std::string& folder, std::deque<Adapters::Entry>& entries, const LoraConfig& config,
+                   const std::string& prefix) {
     make_folders(folder);
     struct Half { std::string name; Tensor t; };
     std::vector<Half> halves;
@@ -217,10 +236,26 @@ void write_adapter(const std::string& folder, std::deque<Adapters::Entry>& entri
     for (auto& [k, v] : config.alpha_pattern) alphas[k] = v;
     for (auto& [k, v] : config.rank_pattern) ranks[k] = v;
     Json alpha = config.alpha == std::floor(config.alpha) ? Json(int64_t(config.alpha)) : Json(config.alpha);
-    Json c = {{"alpha_pattern", alphas}, {"auto_mapping", nullptr}, {"base_model_name_or_path", config.base}, {"bias", "none"},
-              {"exclude_modules", nullptr}, {"fan_in_fan_out", false}, {"inference_mode", true}, {"init_lora_weights", true},
-              {"layers_pattern", nullptr}, {"layers_to_transform", nullptr}, {"lora_alpha", alpha}, {"lora_dropout", config.dropout},
-              {"modules_to_save", nullptr}, {"peft_type", "LORA"}, {"r", config.rank}, {"rank_pattern", ranks}, {"revision", nullptr},
-              {"target_modules", config.targets}, {"task_type", "CAUSAL_LM"}, {"use_dora", false}, {"use_rslora", config.rslora}};
+    Json c = {{"alpha_pattern", alphas},
+              {"auto_mapping", nullptr},
+              {"base_model_name_or_path", config.base},
+              {"bias", "none"},
+              {"exclude_modules", nullptr},
+              {"fan_in_fan_out", false},
+              {"inference_mode", true},
+              {"init_lora_weights", true},
+              {"layers_pattern", nullptr},
+              {"layers_to_transform", nullptr},
+              {"lora_alpha", alpha},
+              {"lora_dropout", config.dropout},
+              {"modules_to_save", nullptr},
+              {"peft_type", "LORA"},
+              {"r", config.rank},
+              {"rank_pattern", ranks},
+              {"revision", nullptr},
+              {"target_modules", config.targets},
+              {"task_type", "CAUSAL_LM"},
+              {"use_dora", false},
+              {"use_rslora", config.rslora}};
     write_file(folder + "/adapter_config.json", c.dump(2) + "\n");
 }

@@ -30,7 +30,8 @@ public:
     // block) or matches it as a regular expression: A as PEFT's Kaiming uniform (a = sqrt 5), B zero.
     // config.targets becomes the resolved suffixes.
     void create(Model&, LoraConfig& config, uint64_t seed);
-    // After the last add or create: makes the packed copies. Several adapters on one matrix act as one of their joint rank.
+    // After the last add or create: makes the packed copies. Several adapters on one matrix act as one of their joint
+    // rank.
     void attach(Model&, const Kernels&, Type operand);
     void detach(Model&);                            // the base model again; attach puts them back
     // Refreshes the packed copies after a and b have changed.
@@ -49,6 +50,8 @@ private:
     LoraConfig config_;
 };
 
-// Writes a PEFT directory: files atomic, keys sorted, f32 tensors in PEFT's names. `prefix` stands in them for "model.".
-void write_adapter(const std::string& folder, std::deque<Adapters::Entry>&, const LoraConfig&, const std::string& prefix = "model.");
+// Writes a PEFT directory: files atomic, keys sorted, f32 tensors in PEFT's names. `prefix` stands in them for
+// "model.".
+void write_adapter(const std::string& folder, std::deque<Adapters::Entry>&, const LoraConfig&,
+                   const std::string& prefix = "model.");
 LoraConfig read_adapter_config(const std::string& folder);

@@ -8,17 +8,19 @@
 namespace {
 
 // Parts of multimodal checkpoints that text does not use.
-constexpr const char* other_parts[] = {"vision_tower.", "multi_modal_projector.", "visual.", "audio_tower.", "embed_vision.",
-                                       "embed_audio.", "mtp.", "rotary_emb.inv_freq"};
+constexpr const char* other_parts[] = {"vision_tower.", "multi_modal_projector.", "visual.", "audio_tower.",
+                                       "embed_vision.", "embed_audio.",           "mtp.",    "rotary_emb.inv_freq"};
 
 bool is_other_part(const std::string& name) {
-    return std::any_of(std::begin(other_parts), std::end(other_parts), [&](const char* p) { return name.find(p) != std::string::npos; });
+    return std::any_of(std::begin(other_parts), std::end(other_parts),
+                       [&](const char* p) { return name.find(p) != std::string::npos; });
 }
 
 const Architecture& architecture_of(const std::string& kind, const std::string& who, bool gguf) {
     std::string known;
     for (const Architecture& a : architectures()) {
-        if (gguf ? a.gguf == kind : std::find(a.model_types.begin(), a.model_types.end(), kind) != a.model_types.end()) return a;
+        if (gguf ? a.gguf == kind : std::find(a.model_types.begin(), a.model_types.end(), kind) != a.model_types.end())
+            return a;
         known += (known.empty() ? "" : ", ") + (gguf ? a.gguf : a.model_types[0]);
     }
     fail(Exit::bad_input, "%s: architecture \"%s\" is not known; known: %s", who.c_str(), kind.c_str(), known.c_str());
@@ -28,7 +30,8 @@ const Architecture& architecture_of(const std::string& kind, const std::string& 
 
 Checkpoint::Checkpoint(const std::string& path) : path(path), generation(Json::object()) {
     if (is_folder(path)) open_folder();
-    else if (!exists(path)) fail(Exit::bad_input, "%s: no such model; expected a Hugging Face directory or a .gguf file", path.c_str());
+    else if (!exists(path))
+        fail(Exit::bad_input, "%s: no such model; expected a Hugging Face directory or a .gguf file", path.c_str());
     else open_gguf_file();
     tie();
 }
@@ -37,7 +40,9 @@ Checkpoint::~Checkpoint() = default;
 
 void Checkpoint::open_folder() {
     who = path + "/config.json";
-    if (!exists(who)) fail(Exit::bad_input, "%s: no config.json in this folder; expected a Hugging Face model directory", path.c_str());
+    if (!exists(who))
+        fail(Exit::bad_input, "%s: no config.json in this folder; expected a Hugging Face model directory",
+             path.c_str());
     config = read_json_file(who);
     if (const Json* text = ::find(config, "text_config")) {
         Json inner = *text;
@@ -52,7 +57,8 @@ void Checkpoint::open_folder() {
         fail(Exit::bad_input, "%s: neither model.safetensors nor model.safetensors.index.json is here", path.c_str());
     file_ = open_safetensors(exists(single) ? single : index);
     for (const char* p : {"model.", "model.language_model.", "language_model.model."})
-        if (file_->find(std::string(p) + "embed_tokens.weight") || file_->find(std::string(p) + "norm.weight")) prefix_ = p;
+        if (file_->find(std::string(p) + "embed_tokens.weight") || file_->find(std::string(p) + "norm.weight"))
+            prefix_ = p;
     if (prefix_.empty()) prefix_ = "model.";
 }
 
@@ -71,7 +77,8 @@ void Checkpoint::tie() {
     const Stored* table = find("model.embed_tokens.weight");
     const Stored* head = find("lm_head.weight");
     if (table && head && get_bool(config, "tie_word_embeddings", who, true)) {
-        bool same = table->bytes == head->bytes && table->dtype == head->dtype && !memcmp(table->data, head->data, head->bytes);
+        bool same =
+            table->bytes == head->bytes && table->dtype == head->dtype && !memcmp(table->data, head->data, head->bytes);
         config["tie_word_embeddings"] = same;
     }
     if (gguf_ && !head) config["tie_word_embeddings"] = true;
@@ -107,12 +114,14 @@ const std::vector<Stored>& Checkpoint::tensors() const { return file_->tensors()
 std::unique_ptr<Tokenizer> Checkpoint::tokenizer() const {
     if (gguf_) return read_tokenizer(*gguf_);
     if (!exists(path + "/tokenizer.json"))
-        fail(Exit::bad_input, "%s: no tokenizer.json here; text needs one (rows of \"input_ids\" do not)", path.c_str());
+        fail(Exit::bad_input, "%s: no tokenizer.json here; text needs one (rows of \"input_ids\" do not)",
+             path.c_str());
     return read_tokenizer(path + "/tokenizer.json");
 }
 
 std::string Checkpoint::chat_template() const {
-    if (gguf_) return gguf_->has("tokenizer.chat_template") ? std::string(gguf_->string("tokenizer.chat_template")) : "";
+    if (gguf_)
+        return gguf_->has("tokenizer.chat_template") ? std::string(gguf_->string("tokenizer.chat_template")) : "";
     if (exists(path + "/chat_template.jinja")) return read_file(path + "/chat_template.jinja");
     if (!exists(path + "/tokenizer_config.json")) return "";
     Json c = read_json_file(path + "/tokenizer_config.json");
@@ -127,7 +136,8 @@ std::vector<int> Checkpoint::stop_ids() const {
         if (!eos) return;
         for (const Json& id : eos->is_array() ? *eos : Json::array({*eos})) {
             if (!id.is_number_integer() || id < 0 || id >= (1 << 21))
-                fail(Exit::bad_input, "%s: eos_token_id %s; one id or a list of ids was expected", name.c_str(), id.dump().c_str());
+                fail(Exit::bad_input, "%s: eos_token_id %s; one id or a list of ids was expected", name.c_str(),
+                     id.dump().c_str());
             ids.push_back(id.get<int>());
         }
     };

@@ -33,7 +33,8 @@ struct Gemma3 : Model {
         if (get_bool(config, "use_bidirectional_attention", who, false))
             fail(Exit::bad_input, "%s: use_bidirectional_attention is true; only causal models are known", who.c_str());
         int window = int(get_int(config, "sliding_window", who, 1, 1 << 24, 4096));
-        int period = int(get_int(config, "sliding_window_pattern", who, 1, 1024, get_int(config, "_sliding_window_pattern", who, 1, 1024, 6)));
+        int period = int(get_int(config, "sliding_window_pattern", who, 1, 1024,
+                                 get_int(config, "_sliding_window_pattern", who, 1, 1024, 6)));
         const Json* kinds = find(config, "layer_types");
         if (kinds && (!kinds->is_array() || int(kinds->size()) != c.layers))
             fail(Exit::bad_input, "%s: layer_types must be a list of %d names", who.c_str(), c.layers);
@@ -106,10 +107,14 @@ struct Gemma3 : Model {
     }
 };
 
-Register gemma3({{"gemma3_text", "gemma3"}, "gemma3", [](const Json& config, const std::string& who) -> std::unique_ptr<Model> {
+Register gemma3({{"gemma3_text", "gemma3"},
+                 "gemma3",
+                 [](const Json& config, const std::string& who) -> std::unique_ptr<Model> {
                      return std::make_unique<Gemma3>(config, who);
                  },
-                 {{"post_attention_layernorm", "post_attention_norm"}, {"pre_feedforward_layernorm", "ffn_norm"}}, false, true,
+                 {{"post_attention_layernorm", "post_attention_norm"}, {"pre_feedforward_layernorm", "ffn_norm"}},
+                 false,
+                 true,
                  {{"sliding_window_pattern", 6}, {"rope_local_base_freq", 10000.0}}});
 
 }  // namespace

@@ -65,13 +65,19 @@ struct Generator {
     GenerateStats stats;
 
     Generator(Session& s, const std::vector<Request>& requests, const GenerateOptions& o)
-        : s(s), requests(requests), o(o), stops(o.ignore_eos ? std::vector<int>{} : s.stops()), tokenizer(s.tokenizer()) {
+        : s(s),
+          requests(requests),
+          o(o),
+          stops(o.ignore_eos ? std::vector<int>{} : s.stops()),
+          tokenizer(s.tokenizer()) {
         int context = o.context ? o.context : s.model->context;
         room = 1;
         for (size_t r = 0; r < requests.size(); r++) {
             size_t n = requests[r].prompt.size();
             if (n == 0) fail(Exit::bad_input, "request %zu: the prompt has no tokens", r);
-            if (n >= size_t(context)) fail(Exit::bad_input, "request %zu: the prompt has %zu tokens; this model's context is %d", r, n, context);
+            if (n >= size_t(context))
+                fail(Exit::bad_input, "request %zu: the prompt has %zu tokens; this model's context is %d", r, n,
+                     context);
             room = std::max(room, std::min(context, int(n) + o.max_tokens));
             waiting.push_back(r);
         }
@@ -121,7 +127,8 @@ struct Generator {
         bool eos = std::binary_search(stops.begin(), stops.end(), id), over = false;
         if (eos) l.answer.stop = Stop::eos, over = true;
         else if (l.decoder && give_text(l, l.decoder->push(id), false)) l.answer.stop = Stop::stop_string, over = true;
-        if (!over && (int(l.answer.ids.size()) >= o.max_tokens || int(l.ids.size()) > room)) l.answer.stop = Stop::length, over = true;
+        if (!over && (int(l.answer.ids.size()) >= o.max_tokens || int(l.ids.size()) > room))
+            l.answer.stop = Stop::length, over = true;
         if (!over) return;
         if (l.decoder && l.answer.stop != Stop::stop_string) give_text(l, l.decoder->finish(), true);
         if (o.on_done) o.on_done(l.request, l.answer);
@@ -146,10 +153,12 @@ struct Generator {
         Batch widest;
         std::vector<int> zeros(prompt_tokens_a_pass, 0);
         for (int i = 0; i < slots; i++) widest.add(zeros.data(), i == 0 ? prompt_tokens_a_pass : 1, 0, i);
-        size_t scratch_bytes = s.plan(widest, true, true) + size_t(slots) * (s.model->vocabulary + 64) * 4 + (size_t(1) << 20);
+        size_t scratch_bytes =
+            s.plan(widest, true, true) + size_t(slots) * (s.model->vocabulary + 64) * 4 + (size_t(1) << 20);
         while (slots > 1 && cache_bytes(slots) + scratch_bytes > available_memory() / 10 * 9) slots /= 2;
         size_t state_bytes = cache_bytes(slots);
-        need_memory(state_bytes + scratch_bytes, format("keys and values of %d tokens", room), "a smaller --max-tokens");
+        need_memory(state_bytes + scratch_bytes, format("keys and values of %d tokens", room),
+                    "a smaller --max-tokens");
         live.resize(slots);
         Arena states(state_bytes + (size_t(1) << 16)), scratch(scratch_bytes);
         Cache cache(states, slots, room);

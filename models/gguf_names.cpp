@@ -43,12 +43,15 @@ Json config_of_gguf(const Gguf& g, const Architecture& a) {
         else c[k.config] = g.number(key);
     }
     if (g.has(a.gguf + ".attention.key_length")) c["query_pre_attn_scalar"] = c["head_dim"];
-    if (!c.contains("head_dim") && c.contains("hidden_size") && c.contains("num_attention_heads") && c["num_attention_heads"] != 0)
+    if (!c.contains("head_dim") && c.contains("hidden_size") && c.contains("num_attention_heads") &&
+        c["num_attention_heads"] != 0)
         c["head_dim"] = c["hidden_size"].get<int64_t>() / c["num_attention_heads"].get<int64_t>();
     const Stored* table = g.find("token_embd.weight");
-    if (table && table->shape.size() == 2) c["vocab_size"] = table->shape[0];       // rows beyond the vocabulary may be cut
-    if (g.has("tokenizer.ggml.eos_token_id")) c["eos_token_id"] = g.integer("tokenizer.ggml.eos_token_id", 0, (1 << 21) - 1);
-    if (g.has("tokenizer.ggml.padding_token_id")) c["pad_token_id"] = g.integer("tokenizer.ggml.padding_token_id", 0, (1 << 21) - 1);
+    if (table && table->shape.size() == 2) c["vocab_size"] = table->shape[0]; // rows beyond the vocabulary may be cut
+    if (g.has("tokenizer.ggml.eos_token_id"))
+        c["eos_token_id"] = g.integer("tokenizer.ggml.eos_token_id", 0, (1 << 21) - 1);
+    if (g.has("tokenizer.ggml.padding_token_id"))
+        c["pad_token_id"] = g.integer("tokenizer.ggml.padding_token_id", 0, (1 << 21) - 1);
     if (g.has(a.gguf + ".rope.scaling.type") && g.string(a.gguf + ".rope.scaling.type") != "none")
         c["rope_scaling"] = {{"rope_type", std::string(g.string(a.gguf + ".rope.scaling.type"))},
                              {"factor", g.number(a.gguf + ".rope.scaling.factor")}};

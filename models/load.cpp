@@ -28,10 +28,11 @@ struct Load : Visit {
             return nullptr;
         }
         if (s->type == Type::other || s->type > Type::q6_k)
-            fail(Exit::bad_input, "%s: tensor %s has type %s, which no weight can have here", from.path.c_str(), s->name.c_str(), s->dtype.c_str());
+            fail(Exit::bad_input, "%s: tensor %s has type %s, which no weight can have here", from.path.c_str(),
+                 s->name.c_str(), s->dtype.c_str());
         if (s->shape != shape)
-            fail(Exit::bad_input, "%s: tensor %s has shape %s, the configuration says %s", from.path.c_str(), s->name.c_str(),
-                 shape_of(s->shape).c_str(), shape_of(shape).c_str());
+            fail(Exit::bad_input, "%s: tensor %s has shape %s, the configuration says %s", from.path.c_str(),
+                 s->name.c_str(), shape_of(s->shape).c_str(), shape_of(shape).c_str());
         return s;
     }
 
@@ -42,7 +43,8 @@ struct Load : Visit {
         if (!s) return;
         w.m.w = {(void*)s->data, out, in, s->type};
         bool q = name.find(".q_proj.") != std::string::npos, k = name.find(".k_proj.") != std::string::npos;
-        if (from.is_gguf() && from.architecture->gguf_turns_pairs && (q || k)) w.m.w = turned(w.m.w, model.blocks[0].head_size);
+        if (from.is_gguf() && from.architecture->gguf_turns_pairs && (q || k))
+            w.m.w = turned(w.m.w, model.blocks[0].head_size);
     }
 
     void table(const std::string& name, Weight& w, int rows, int cols) override { matrix(name, w, rows, cols); }
@@ -92,11 +94,11 @@ std::unique_ptr<Model> load_model(const Checkpoint& from, Arena& mem) {
     model->weights(load);
     Checkpoint::Unused rest = from.unused(load.used);
     if (!load.missing.empty())
-        fail(Exit::bad_input, "%s: %zu of %zu tensors are missing, the first %s", from.path.c_str(), load.missing.size(),
-             load.used.size(), load.missing[0].c_str());
+        fail(Exit::bad_input, "%s: %zu of %zu tensors are missing, the first %s", from.path.c_str(),
+             load.missing.size(), load.used.size(), load.missing[0].c_str());
     if (!rest.names.empty())
-        fail(Exit::bad_input, "%s: %zu tensors belong to no part of a %s model, the first %s", from.path.c_str(), rest.names.size(),
-             model->architecture.c_str(), rest.names[0].c_str());
+        fail(Exit::bad_input, "%s: %zu tensors belong to no part of a %s model, the first %s", from.path.c_str(),
+             rest.names.size(), model->architecture.c_str(), rest.names[0].c_str());
     return model;
 }
 

@@ -19,11 +19,15 @@ Sizes::Sizes(const Json& c, const std::string& who, bool tied_by_default, int he
     pad = int(get_int(c, "pad_token_id", who, -1, vocabulary, -1));
     eps = float(get_number(c, "rms_norm_eps", who));
     tied = get_bool(c, "tie_word_embeddings", who, tied_by_default);
-    if (heads % kv_heads) fail(Exit::bad_input, "%s: num_attention_heads %d is not a multiple of num_key_value_heads %d", who.c_str(), heads, kv_heads);
+    if (heads % kv_heads)
+        fail(Exit::bad_input, "%s: num_attention_heads %d is not a multiple of num_key_value_heads %d", who.c_str(),
+             heads, kv_heads);
     if (dim % 2 || hidden % 2 || head % 2)
-        fail(Exit::bad_input, "%s: hidden_size %d, intermediate_size %d and head size %d must be even", who.c_str(), dim, hidden, head);
+        fail(Exit::bad_input, "%s: hidden_size %d, intermediate_size %d and head size %d must be even", who.c_str(),
+             dim, hidden, head);
     for (const char* key : {"attention_bias", "mlp_bias"})
-        if (get_bool(c, key, who, false)) fail(Exit::bad_input, "%s: %s is true; only models without biases are known", who.c_str(), key);
+        if (get_bool(c, key, who, false))
+            fail(Exit::bad_input, "%s: %s is true; only models without biases are known", who.c_str(), key);
 }
 
 Rope read_rope(const Json& config, const std::string& who, const char* kind) {
@@ -37,11 +41,14 @@ Rope read_rope(const Json& config, const std::string& who, const char* kind) {
     const char* old = local ? "rope_local_base_freq" : "rope_theta";
     if (p) rope.theta = get_number(*p, "rope_theta", who, 0);
     if (!rope.theta) rope.theta = get_number(config, old, who, local ? 1e4 : 0);
-    if (!(rope.theta > 0)) fail(Exit::bad_input, "%s: no rope_theta, neither in rope_parameters nor at the top", who.c_str());
+    if (!(rope.theta > 0))
+        fail(Exit::bad_input, "%s: no rope_theta, neither in rope_parameters nor at the top", who.c_str());
     if (p) {
         std::string type = get_string(*p, "rope_type", who, get_string(*p, "type", who, "default"));
         if (type == "linear") rope.factor = get_number(*p, "factor", who);
-        else if (type != "default") fail(Exit::bad_input, "%s: rope type \"%s\" is not known; known: default, linear", who.c_str(), type.c_str());
+        else if (type != "default")
+            fail(Exit::bad_input, "%s: rope type \"%s\" is not known; known: default, linear", who.c_str(),
+                 type.c_str());
     }
     return rope;
 }

@@ -11,8 +11,10 @@
 // adapting are each a Visit; none is written twice, none by a model.
 struct Visit {
     virtual ~Visit() = default;
-    virtual void matrix(const std::string& name, Weight& w, int out, int in) = 0;   // products: quantised, decayed, adapted
-    virtual void table(const std::string& name, Weight& w, int rows, int cols) = 0; // its rows are gathered, nothing else
+    virtual void matrix(const std::string& name, Weight& w, int out,
+                        int in) = 0; // products: quantised, decayed, adapted
+    virtual void table(const std::string& name, Weight& w, int rows,
+                       int cols) = 0; // its rows are gathered, nothing else
     // Norms and biases. Some families store a gain as its offset from 1: in memory it is the gain itself.
     virtual void vector(const std::string& name, Tensor& w, int n, float offset = 0) = 0;
 };

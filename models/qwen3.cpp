@@ -29,7 +29,8 @@ struct Qwen3 : Model {
         Rope rope = read_rope(config, who);
         rope_frequencies(freq.data(), c.head / 2, rope.theta, rope.factor);
         if (get_bool(config, "use_sliding_window", who, false))
-            fail(Exit::bad_input, "%s: use_sliding_window is true; only full attention is known for qwen3", who.c_str());
+            fail(Exit::bad_input, "%s: use_sliding_window is true; only full attention is known for qwen3",
+                 who.c_str());
         architecture = "qwen3", layers = c.layers, dim = c.dim, vocabulary = c.vocabulary, context = c.context;
         blocks.assign(c.layers, {c.heads, c.kv_heads, c.head, 0});
     }

@@ -17,9 +17,15 @@ struct Collect : Visit {
         const Stored* s = from.find(name);
         return s && s->type <= Type::bf16 ? s->type : Type::f32;
     }
-    void matrix(const std::string& name, Weight& w, int, int) override { all.push_back({name, type_of(name), w.m.w, merge ? w.lora : nullptr, 0}); }
-    void table(const std::string& name, Weight& w, int, int) override { all.push_back({name, type_of(name), w.m.w, nullptr, 0}); }
-    void vector(const std::string& name, Tensor& w, int, float offset) override { all.push_back({name, type_of(name), w, nullptr, offset}); }
+    void matrix(const std::string& name, Weight& w, int, int) override {
+        all.push_back({name, type_of(name), w.m.w, merge ? w.lora : nullptr, 0});
+    }
+    void table(const std::string& name, Weight& w, int, int) override {
+        all.push_back({name, type_of(name), w.m.w, nullptr, 0});
+    }
+    void vector(const std::string& name, Tensor& w, int, float offset) override {
+        all.push_back({name, type_of(name), w, nullptr, offset});
+    }
 };
 
 // Row i as it will be stored: in f32, merged, with the family's offset taken off.
@@ -59,8 +65,10 @@ void write(const std::string& folder, Session& s, bool merge) {
     }
     file.commit();
     if (!s.checkpoint.is_gguf())
-        for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "chat_template.jinja"})
-            if (exists(s.checkpoint.path + "/" + name)) write_file(folder + "/" + name, read_file(s.checkpoint.path + "/" + name));
+        for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                                 "generation_config.json", "chat_template.jinja"})
+            if (exists(s.checkpoint.path + "/" + name))
+                write_file(folder + "/" + name, read_file(s.checkpoint.path + "/" + name));
     write_file(folder + "/config.json", s.checkpoint.config.dump(2) + "\n");
 }
 

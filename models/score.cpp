@@ -45,7 +45,8 @@ size_t most_scratch(Session& s, const std::vector<Row>& rows, const std::vector<
 
 }  // namespace
 
-void score(Session& s, const std::vector<Row>& rows, const std::function<void(size_t, const std::vector<float>&)>& done) {
+void score(Session& s, const std::vector<Row>& rows,
+           const std::function<void(size_t, const std::vector<float>&)>& done) {
     std::vector<Group> groups = groups_of(rows);
     size_t logit_chunk = size_t(256 + 16) * (s.model->vocabulary + 64) * 4;
     size_t need = most_scratch(s, rows, groups) + logit_chunk + (size_t(1) << 20);
@@ -103,17 +104,21 @@ std::vector<Tap> parse_points(const Model& m, const std::string& list) {
         for (const Name& n : points)
             if (base == n.name) name = &n;
         if (!name || name->per_layer == layer.empty())
-            fail(Exit::usage, "--points %s: there are embed, resid_pre.B, q.B, z.B, attn_out.B, mlp_out.B, resid_post.B, final, logits; B = 0 to %d, or * for all", one.c_str(), m.layers - 1);
+            fail(Exit::usage,
+                 "--points %s: there are embed, resid_pre.B, q.B, z.B, attn_out.B, mlp_out.B, resid_post.B, final, "
+                 "logits; B = 0 to %d, or * for all",
+                 one.c_str(), m.layers - 1);
         int first = 0, last = name->per_layer ? m.layers : 1;
         if (name->per_layer && layer != "*") {
             char* rest;
             long l = strtol(layer.c_str(), &rest, 10);
-            if (*rest || l < 0 || l >= m.layers) fail(Exit::usage, "--points %s: blocks are 0 to %d, or *", one.c_str(), m.layers - 1);
+            if (*rest || l < 0 || l >= m.layers)
+                fail(Exit::usage, "--points %s: blocks are 0 to %d, or *", one.c_str(), m.layers - 1);
             first = int(l), last = first + 1;
         }
         for (int l = first; l < last; l++)
-            taps.push_back({base + (name->per_layer ? "." + std::to_string(l) : ""), name->point, name->per_layer ? l : -1,
-                            width_of(m, *name, l), base == std::string("logits")});
+            taps.push_back({base + (name->per_layer ? "." + std::to_string(l) : ""), name->point,
+                            name->per_layer ? l : -1, width_of(m, *name, l), base == std::string("logits")});
     }
     return taps;
 }
@@ -128,7 +133,8 @@ void extract(Session& s, const std::vector<Row>& rows, const std::vector<Tap>& t
         most = std::max(most, n);
     }
     constexpr int chunk = 256;                  // rows of logits at a time
-    size_t need = most_scratch(s, rows, groups) + size_t(chunk + 16) * (s.model->vocabulary + s.model->dim + 64) * 4 + (size_t(1) << 20);
+    size_t need = most_scratch(s, rows, groups) + size_t(chunk + 16) * (s.model->vocabulary + s.model->dim + 64) * 4 +
+                  (size_t(1) << 20);
     for (const Tap& t : taps)
         if (!t.logits) need += (most + 16) * t.width * 4;
     need_memory(need, "activations and what is taken from them", "fewer --points, or shorter rows");

@@ -37,13 +37,19 @@ static size_t weight_bytes(const Checkpoint& c) {
 }
 
 Session::Session(const SessionOptions& o)
-    : checkpoint(o.model), k(o.kernels ? *o.kernels : cpu()), operand(operand_of(o.precision, k)), weights(weight_bytes(checkpoint) + (size_t(4) << 30)),
-      adapters(weights), options_(o) {
-    if (o.device.starts_with("cuda")) fail(Exit::no_resource, "--device %s: this build has no CUDA; use --device cpu", o.device.c_str());
+    : checkpoint(o.model),
+      k(o.kernels ? *o.kernels : cpu()),
+      operand(operand_of(o.precision, k)),
+      weights(weight_bytes(checkpoint) + (size_t(4) << 30)),
+      adapters(weights),
+      options_(o) {
+    if (o.device.starts_with("cuda"))
+        fail(Exit::no_resource, "--device %s: this build has no CUDA; use --device cpu", o.device.c_str());
     if (o.threads) set_threads(o.threads);
     size_t stored = 0;
     for (const Stored& s : checkpoint.tensors()) stored += s.bytes;
-    need_memory(stored, format("the weights of %s, %.2f GB packed", o.model.c_str(), double(stored) * 1e-9), "a smaller or a quantised model");
+    need_memory(stored, format("the weights of %s, %.2f GB packed", o.model.c_str(), double(stored) * 1e-9),
+                "a smaller or a quantised model");
     model = load_model(checkpoint, weights);
     if (o.pack) {
         pack_weights(*model, k, operand, weights);
@@ -82,7 +88,8 @@ const ChatFormat* Session::chat() {
     if (!chat_) {
         chat_ = chat_format(model->architecture == "llama" ? "chatml" : model->architecture);
         if (!options_.quiet)
-            fprintf(stderr, "dd: %s: this chat template is not known; the format \"%s\" is assumed (--chat-format chooses)\n",
+            fprintf(stderr,
+                    "dd: %s: this chat template is not known; the format \"%s\" is assumed (--chat-format chooses)\n",
                     options_.model.c_str(), chat_ ? chat_->name : "none");
     }
     return chat_;
@@ -127,8 +134,8 @@ size_t Session::plan(const Batch& b, bool cached, bool with_logits) {
 }
 
 std::string Session::header() const {
-    std::string s = format("%s: %s, %s, precision %s, %d threads", options_.model.c_str(), model->architecture.c_str(), k.name,
-                           operand == Type::f32 ? "f32" : "bf16", threads());
+    std::string s = format("%s: %s, %s, precision %s, %d threads", options_.model.c_str(), model->architecture.c_str(),
+                           k.name, operand == Type::f32 ? "f32" : "bf16", threads());
     if (!adapters.empty()) s += format(", %zu of %zu adapter tensors applied", adapter_tensors, adapter_tensors);
     if (!edits.empty()) s += format(", %zu edits", edits.size());
     return s;
@@ -161,6 +168,6 @@ size_t peak_resident_memory() { return number_in("/proc/self/status", "VmHWM:");
 void need_memory(size_t bytes, const std::string& what, const std::string& remedy) {
     size_t have = available_memory();
     if (bytes > have)
-        fail(Exit::no_resource, "not enough memory: %s need %.2f GB, %.2f GB are available; %s would make it fit", what.c_str(),
-             double(bytes) * 1e-9, double(have) * 1e-9, remedy.c_str());
+        fail(Exit::no_resource, "not enough memory: %s need %.2f GB, %.2f GB are available; %s would make it fit",
+             what.c_str(), double(bytes) * 1e-9, double(have) * 1e-9, remedy.c_str());
 }

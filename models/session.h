@@ -1,4 +1,5 @@
-// session.h - a model ready to be used: opened, packed, adapted, edited. Text in, text out; what eval and the verbs see.
+// session.h - a model ready to be used: opened, packed, adapted, edited. Text in, text out; what eval and the verbs
+// see.
 #pragma once
 #include <functional>
 #include <memory>
@@ -72,7 +73,8 @@ void need_memory(size_t bytes, const std::string& what, const std::string& remed
 
 // For each row, logp[i] = log p(labels[i + 1] | ids[0 .. i]) where labels[i + 1] counts, NaN where it does not; size
 // ids - 1. Rows go many at a time; `done` is called in order.
-void score(Session&, const std::vector<Row>&, const std::function<void(size_t row, const std::vector<float>& logp)>& done);
+void score(Session&, const std::vector<Row>&,
+           const std::function<void(size_t row, const std::vector<float>& logp)>& done);
 
 // ---- generate: continuous batching
 

@@ -35,7 +35,7 @@ grep -nE '^\s*#\s*(if|ifdef|ifndef|elif)\b' $(echo "$code" | grep -vE '^(kernels
 grep -nE '\b(tape|cache|operand|bf16|Type::|lora|device|edits)\b' models/llama.cpp models/qwen*.cpp models/gemma*.cpp | sed 's/^/lint: a model file asks about a feature: /' | grep . && bad=1
 
 # Nothing unfinished, nothing of one machine.
-git grep -nIE 'TODO|FIXME|XXX|not implemented' -- ':!*.md' ':!scripts/lint.sh' | sed 's/^/lint: unfinished: /' | grep . && bad=1
+git grep -nIE 'TODO|FIXME|\bXXX\b|not implemented' -- ':!*.md' ':!scripts/lint.sh' | sed 's/^/lint: unfinished: /' | grep . && bad=1
 git grep -nIE '/work/|/home/[a-z]' -- ':!scripts/lint.sh' | sed 's/^/lint: a path of one machine: /' | grep . && bad=1
 
 # Objects of one instruction set must not lend inline functions to the others.

@@ -20,13 +20,23 @@ struct Config { const char* name; const char* json; };
 
 // Sizes are odd on purpose: nothing is a multiple of anything that a kernel likes.
 const Config configs[] = {
-    {"llama", R"({"model_type":"llama","hidden_size":48,"intermediate_size":86,"num_hidden_layers":3,"num_attention_heads":6,"num_key_value_heads":2,
-        "vocab_size":131,"max_position_embeddings":512,"rms_norm_eps":1e-5,"rope_theta":10000,"tie_word_embeddings":true,"initializer_range":0.3})"},
-    {"qwen3", R"({"model_type":"qwen3","hidden_size":40,"intermediate_size":72,"num_hidden_layers":3,"num_attention_heads":4,"num_key_value_heads":2,
-        "head_dim":16,"vocab_size":137,"max_position_embeddings":512,"rms_norm_eps":1e-6,"rope_theta":1000000,"tie_word_embeddings":false,"initializer_range":0.3})"},
-    {"gemma3", R"({"model_type":"gemma3_text","hidden_size":40,"intermediate_size":72,"num_hidden_layers":7,"num_attention_heads":4,"num_key_value_heads":1,
-        "head_dim":18,"vocab_size":149,"max_position_embeddings":512,"rms_norm_eps":1e-6,"rope_theta":1000000,"rope_local_base_freq":10000,
-        "sliding_window":21,"sliding_window_pattern":3,"query_pre_attn_scalar":16,"final_logit_softcapping":30,"initializer_range":0.3})"},
+    {"llama",
+     R"({"model_type":"llama","hidden_size":48,"intermediate_size":86,"num_hidden_layers":3,
+        "num_attention_heads":6,"num_key_value_heads":2,
+        "vocab_size":131,"max_position_embeddings":512,"rms_norm_eps":1e-5,"rope_theta":10000,
+        "tie_word_embeddings":true,"initializer_range":0.3})"},
+    {"qwen3",
+     R"({"model_type":"qwen3","hidden_size":40,"intermediate_size":72,"num_hidden_layers":3,
+        "num_attention_heads":4,"num_key_value_heads":2,
+        "head_dim":16,"vocab_size":137,"max_position_embeddings":512,"rms_norm_eps":1e-6,
+        "rope_theta":1000000,"tie_word_embeddings":false,"initializer_range":0.3})"},
+    {"gemma3",
+     R"({"model_type":"gemma3_text","hidden_size":40,"intermediate_size":72,"num_hidden_layers":7,
+        "num_attention_heads":4,"num_key_value_heads":1,
+        "head_dim":18,"vocab_size":149,"max_position_embeddings":512,"rms_norm_eps":1e-6,
+        "rope_theta":1000000,"rope_local_base_freq":10000,
+        "sliding_window":21,"sliding_window_pattern":3,"query_pre_attn_scalar":16,
+        "final_logit_softcapping":30,"initializer_range":0.3})"},
 };
 
 const std::string& folder_of(const Config& c) {
@@ -63,7 +73,8 @@ protected:
     }
 
     // Logits of sequences, given chunk by chunk to a cache; chunk 0: all at once, without a cache.
-    static std::vector<std::vector<float>> logits_of(Session& s, const std::vector<std::vector<int>>& sequences, int chunk) {
+    static std::vector<std::vector<float>> logits_of(Session& s, const std::vector<std::vector<int>>& sequences,
+                                                     int chunk) {
         size_t longest = 0;
         for (const auto& q : sequences) longest = std::max(longest, q.size());
         Arena scratch(size_t(256) << 20), states(size_t(256) << 20);
@@ -84,7 +95,8 @@ protected:
             if (chunk) p.cache = &cache;
             Tensor z = logits(p, s.model->forward(p), s.model->head());
             for (size_t i = 0; i < who.size(); i++)
-                out[who[i]].insert(out[who[i]].end(), z.slice(b.first[i], 1).f(), z.slice(b.first[i], 1).f() + size_t(b.first[i + 1] - b.first[i]) * z.cols);
+                out[who[i]].insert(out[who[i]].end(), z.slice(b.first[i], 1).f(),
+                                   z.slice(b.first[i], 1).f() + size_t(b.first[i + 1] - b.first[i]) * z.cols);
         }
         return out;
     }
@@ -92,7 +104,8 @@ protected:
     static void same_bits(const std::vector<float>& a, const std::vector<float>& b, const std::string& what) {
         ASSERT_EQ(a.size(), b.size()) << what;
         for (float v : a) ASSERT_TRUE(std::isfinite(v)) << what;
-        EXPECT_EQ(memcmp(a.data(), b.data(), a.size() * sizeof(float)), 0) << what << ", relative difference " << far(a.data(), b.data(), a.size());
+        EXPECT_EQ(memcmp(a.data(), b.data(), a.size() * sizeof(float)), 0)
+            << what << ", relative difference " << far(a.data(), b.data(), a.size());
     }
 };
 
@@ -100,7 +113,8 @@ TEST_P(Battery, ChunksOfAPromptGiveTheSameBits) {
     Session s(options());
     std::vector<std::vector<int>> q{some_ids(75, s.model->vocabulary, 1)};
     auto whole = logits_of(s, q, 0);
-    for (int chunk : {1, 7, 32, 75}) same_bits(logits_of(s, q, chunk)[0], whole[0], "chunks of " + std::to_string(chunk));
+    for (int chunk : {1, 7, 32, 75})
+        same_bits(logits_of(s, q, chunk)[0], whole[0], "chunks of " + std::to_string(chunk));
 }
 
 TEST_P(Battery, BatchGivesTheSameBits) {
@@ -124,7 +138,8 @@ TEST_P(Battery, ThreadsGiveTheSameBits) {
     for (int n : {2, 3}) {
         set_threads(n);
         auto many = logits_of(s, q, 0), many_cached = logits_of(s, q, 1);
-        for (int i : {0, 1}) same_bits(many[i], one[i], "threads"), same_bits(many_cached[i], one_cached[i], "threads, decoding");
+        for (int i : {0, 1})
+            same_bits(many[i], one[i], "threads"), same_bits(many_cached[i], one_cached[i], "threads, decoding");
     }
     set_threads(before);
 }
@@ -278,7 +293,8 @@ void write_gguf(const Config& c, const std::string& path, Type type) {
     w.add(p + "rope.freq_base", j["rope_theta"].get<float>());
     if (j.contains("head_dim")) w.add(p + "attention.key_length", j["head_dim"].get<uint32_t>());
     if (j.contains("sliding_window")) w.add(p + "attention.sliding_window", j["sliding_window"].get<uint32_t>());
-    if (j.contains("final_logit_softcapping")) w.add(p + "final_logit_softcapping", j["final_logit_softcapping"].get<float>());
+    if (j.contains("final_logit_softcapping"))
+        w.add(p + "final_logit_softcapping", j["final_logit_softcapping"].get<float>());
     std::deque<std::vector<char>> kept;             // the writer does not copy
     for (const Stored& s : from.tensors()) {
         std::vector<float> v((const float*)s.data, (const float*)(s.data + s.bytes));
@@ -290,7 +306,9 @@ void write_gguf(const Config& c, const std::string& path, Type type) {
             continue;
         }
         bool turned = a.gguf_turns_pairs && (name.ends_with("attn_q.weight") || name.ends_with("attn_k.weight"));
-        int64_t cols = s.shape[1], d = j.contains("head_dim") ? j["head_dim"].get<int64_t>() : j["hidden_size"].get<int64_t>() / j["num_attention_heads"].get<int64_t>();
+        int64_t cols = s.shape[1], d = j.contains("head_dim")
+                                           ? j["head_dim"].get<int64_t>()
+                                           : j["hidden_size"].get<int64_t>() / j["num_attention_heads"].get<int64_t>();
         if (turned) {
             std::vector<float> rows = v;
             for (int64_t r = 0; r < s.shape[0]; r++) {
@@ -312,7 +330,7 @@ TEST_P(Battery, GgufIsTheSameModel) {
     SessionOptions o = options();
     Session s(o);
     o.model = temp / "m.gguf";
-    if (std::string(config.name) == "gemma3") return;           // its GGUF cannot say a period of 3: below, by its own golden
+    if (std::string(config.name) == "gemma3") return; // its GGUF cannot say a period of 3: below, by its own golden
     Session g(o);
     std::vector<std::vector<int>> q{some_ids(40, s.model->vocabulary, 1)};
     auto a = logits_of(s, q, 0), b = logits_of(g, q, 0);
@@ -320,7 +338,8 @@ TEST_P(Battery, GgufIsTheSameModel) {
 }
 
 std::string label(const testing::TestParamInfo<Param>& info) {
-    std::string s = std::string(std::get<0>(info.param)->name) + "_" + std::get<1>(info.param)->name + "_" + std::get<2>(info.param);
+    std::string s = std::string(std::get<0>(info.param)->name) + "_" + std::get<1>(info.param)->name + "_" +
+                    std::get<2>(info.param);
     for (char& c : s) if (!isalnum(c)) c = '_';
     return s;
 }
@@ -329,6 +348,9 @@ std::vector<const Config*> each_config() {
     for (const Config& c : configs) all.push_back(&c);
     return all;
 }
-INSTANTIATE_TEST_SUITE_P(Models, Battery, testing::Combine(testing::ValuesIn(each_config()), testing::ValuesIn(paths()), testing::Values("f32", "bf16")), label);
+INSTANTIATE_TEST_SUITE_P(Models, Battery,
+                         testing::Combine(testing::ValuesIn(each_config()), testing::ValuesIn(paths()),
+                                          testing::Values("f32", "bf16")),
+                         label);
 
 }  // namespace

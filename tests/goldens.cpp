@@ -74,7 +74,8 @@ TEST_P(Goldens, EveryHiddenState) {
     near(ours["final"], "final.a");
     for (int l = 0; l < s.model->layers; l++) {
         if (l + 1 < s.model->layers) near(ours["resid_post." + std::to_string(l)], "hidden.a." + std::to_string(l + 1));
-        if (g.reference->find("z.a." + std::to_string(l))) near(ours["z." + std::to_string(l)], "z.a." + std::to_string(l));
+        if (g.reference->find("z.a." + std::to_string(l)))
+            near(ours["z." + std::to_string(l)], "z.a." + std::to_string(l));
     }
     size_t a = g.ids("ids.a").size() * s.model->vocabulary;
     near({ours["logits"].begin() + long(a), ours["logits"].end()}, "logits.b");
@@ -188,7 +189,8 @@ void trajectory(const Golden& g, const Kernels* k, const std::string& method) {
     RowReader reader = s.reader();
     std::string file = g.folder + "/" + method + ".jsonl";
     bool preferences = method == "dpo";
-    Trainer trainer(s, t, preferences ? dpo(DpoLoss::sigmoid, 0.1, 0) : sft(), preferences ? read_preferences(file, reader, {}) : read_sft(file, reader, {}), {});
+    Trainer trainer(s, t, preferences ? dpo(DpoLoss::sigmoid, 0.1, 0) : sft(),
+                    preferences ? read_preferences(file, reader, {}) : read_sft(file, reader, {}), {});
     for (int i = 0; i < t.steps; i++) {
         StepLog log = trainer.step(i + 1);
         EXPECT_NEAR(log.loss, want[i]["loss"].get<double>(), 1e-5 * std::fabs(log.loss)) << "step " << i;
@@ -198,7 +200,8 @@ void trajectory(const Golden& g, const Kernels* k, const std::string& method) {
     auto after = open_safetensors(g.folder + "/adapter_after_" + method + "/adapter_model.safetensors");
     double wrong = 0, moved = 0;
     for (Parameter& p : trainer.parameters()) {
-        const Stored *from = before->find("base_model.model." + p.name), *to = after->find("base_model.model." + p.name);
+        const Stored *from = before->find("base_model.model." + p.name),
+                     *to = after->find("base_model.model." + p.name);
         ASSERT_TRUE(from && to);
         for (size_t i = 0; i < p.w->count(); i++) {
             wrong += std::pow(p.w->f()[i] - ((const float*)to->data)[i], 2);
@@ -216,6 +219,9 @@ std::string label(const testing::TestParamInfo<Goldens::ParamType>& info) {
     for (char& c : s) if (!isalnum(c)) c = '_';
     return s;
 }
-INSTANTIATE_TEST_SUITE_P(Models, Goldens, testing::Combine(testing::Values("smollm2", "smollm2-mha-untied", "qwen3", "gemma3"), testing::ValuesIn(paths())), label);
+INSTANTIATE_TEST_SUITE_P(Models, Goldens,
+                         testing::Combine(testing::Values("smollm2", "smollm2-mha-untied", "qwen3", "gemma3"),
+                                          testing::ValuesIn(paths())),
+                         label);
 
 }  // namespace

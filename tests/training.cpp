@@ -14,7 +14,8 @@ namespace {
 
 // ---- objectives
 
-// One pair: chosen log-ratio 3 over 40 tokens, rejected -2 over 50, beta 0.1 (TRL's losses, computed from their formulas).
+// One pair: chosen log-ratio 3 over 40 tokens, rejected -2 over 50, beta 0.1 (TRL's losses, computed from their
+// formulas).
 TEST(Objective, DpoLossesAreTheirFormulas) {
     double d;
     EXPECT_NEAR(dpo_loss(DpoLoss::sigmoid, 0.1, 0, 5, &d), 0.4740769842, 1e-9);
@@ -23,7 +24,8 @@ TEST(Objective, DpoLossesAreTheirFormulas) {
     EXPECT_EQ(dpo_loss(DpoLoss::sigmoid, 0.1, 0, 0, &d), std::log(2.0));
     EXPECT_EQ(dpo_loss(DpoLoss::sigmoid, 0.1, 0.3, 0, &d), std::log(2.0));
     // robust, eps 0.1: (smoothed loss - what smoothing adds) / (1 - 2 eps), from the same formula
-    double s = dpo_loss(DpoLoss::sigmoid, 0.1, 0.1, 5, &d), plus = dpo_loss(DpoLoss::sigmoid, 0.1, 0, 5, &d), minus = dpo_loss(DpoLoss::sigmoid, 0.1, 0, -5, &d);
+    double s = dpo_loss(DpoLoss::sigmoid, 0.1, 0.1, 5, &d), plus = dpo_loss(DpoLoss::sigmoid, 0.1, 0, 5, &d),
+           minus = dpo_loss(DpoLoss::sigmoid, 0.1, 0, -5, &d);
     EXPECT_NEAR(s, 0.9 * plus + 0.1 * minus, 1e-12);
     EXPECT_NEAR((0.9 * plus - 0.1 * minus) / 0.8, 0.4115769842, 1e-9);
 }
@@ -34,7 +36,9 @@ TEST(Objective, DpoDerivativesAreFiniteDifferences) {
             for (double u : {-7.0, -0.5, 0.3, 4.0, 25.0}) {
                 double d, ignored, h = 1e-5;
                 dpo_loss(kind, 0.1, smoothing, u, &d);
-                double slope = (dpo_loss(kind, 0.1, smoothing, u + h, &ignored) - dpo_loss(kind, 0.1, smoothing, u - h, &ignored)) / (2 * h);
+                double slope = (dpo_loss(kind, 0.1, smoothing, u + h, &ignored) -
+                                dpo_loss(kind, 0.1, smoothing, u - h, &ignored)) /
+                               (2 * h);
                 EXPECT_NEAR(d, slope, 1e-6) << int(kind) << " " << u;
             }
 }
@@ -76,7 +80,9 @@ TEST(Schedule, IsThatOfTransformers) {
     const double linear[] = {0, 0.25, 0.5, 0.75, 1, 5.0 / 6, 4.0 / 6, 3.0 / 6, 2.0 / 6, 1.0 / 6};
     for (int s = 1; s <= 10; s++) EXPECT_NEAR(learning_rate(o, s, 10), linear[s - 1], 1e-12);
     o.schedule = "cosine", o.warmup = 0.2;
-    for (int s = 1; s <= 10; s++) EXPECT_NEAR(learning_rate(o, s, 10), s <= 2 ? (s - 1) / 2.0 : 0.5 * (1 + std::cos(M_PI * (s - 3) / 8.0)), 1e-12);
+    for (int s = 1; s <= 10; s++)
+        EXPECT_NEAR(learning_rate(o, s, 10), s <= 2 ? (s - 1) / 2.0 : 0.5 * (1 + std::cos(M_PI * (s - 3) / 8.0)),
+                    1e-12);
     o.schedule = "constant", o.warmup = 0;
     EXPECT_EQ(learning_rate(o, 7, 10), 1);
 }
@@ -106,7 +112,9 @@ RowReader id_reader(int vocabulary = 50) {
 
 TEST(Rows, TooLongIsAnErrorOrCounted) {
     TempFolder t;
-    write_file(t / "rows.jsonl", "{\"input_ids\": [1,2,3]}\n\n{\"input_ids\": [1,2,3,4,5,6]}\n{\"input_ids\": [1,2,3,4,5], \"labels\": [-100,-100,-100,-100,5]}\n");
+    write_file(t / "rows.jsonl",
+               "{\"input_ids\": [1,2,3]}\n\n{\"input_ids\": [1,2,3,4,5,6]}\n{\"input_ids\": [1,2,3,4,5], \"labels\": "
+               "[-100,-100,-100,-100,5]}\n");
     std::string text;
     EXPECT_EQ(error_of([&] { read_sft(t / "rows.jsonl", id_reader(), {4, false}); }, &text), Exit::bad_input);
     EXPECT_NE(text.find("rows.jsonl:3"), std::string::npos) << text;
@@ -120,13 +128,22 @@ TEST(Rows, TooLongIsAnErrorOrCounted) {
 
 TEST(Rows, BadLinesNameFileAndLine) {
     TempFolder t;
-    const std::pair<const char*, const char*> bad[] = {
-        {"{\"input_ids\": [1,2,50]}", "50"},       {"{\"input_ids\": [1,-1]}", "-1"},          {"{\"input_ids\": [1,2.5]}", "2.5"},
-        {"{\"input_ids\": \"1\"}", "list"},        {"{\"input_ids\": []}", "no tokens"},       {"{\"input_ids\": [1,2], \"labels\": [1]}", "labels"},
-        {"{\"input_ids\": [1], \"labels\": [-5]}", "-5"}, {"{\"foo\": 1}", "none of"},            {"[1,2]", "object"},
-        {"{\"input_ids\": [1,2]", "rows.jsonl:2"}, {"{\"text\": \"hello\"}", "tokenizer"},     {"{\"messages\": []}", "chat"},
-        {"{\"input_ids\": [1], \"input_ids\": [2]}", "twice"}, {"\x01", "rows.jsonl:2"},        {"{\"text\": 5}", "string"},
-        {"{\"input_ids\": [99999999999999999999]}", "rows.jsonl:2"}};
+    const std::pair<const char*, const char*> bad[] = {{"{\"input_ids\": [1,2,50]}", "50"},
+                                                       {"{\"input_ids\": [1,-1]}", "-1"},
+                                                       {"{\"input_ids\": [1,2.5]}", "2.5"},
+                                                       {"{\"input_ids\": \"1\"}", "list"},
+                                                       {"{\"input_ids\": []}", "no tokens"},
+                                                       {"{\"input_ids\": [1,2], \"labels\": [1]}", "labels"},
+                                                       {"{\"input_ids\": [1], \"labels\": [-5]}", "-5"},
+                                                       {"{\"foo\": 1}", "none of"},
+                                                       {"[1,2]", "object"},
+                                                       {"{\"input_ids\": [1,2]", "rows.jsonl:2"},
+                                                       {"{\"text\": \"hello\"}", "tokenizer"},
+                                                       {"{\"messages\": []}", "chat"},
+                                                       {"{\"input_ids\": [1], \"input_ids\": [2]}", "twice"},
+                                                       {"\x01", "rows.jsonl:2"},
+                                                       {"{\"text\": 5}", "string"},
+                                                       {"{\"input_ids\": [99999999999999999999]}", "rows.jsonl:2"}};
     for (const auto& [line, expected] : bad) {
         write_file(t / "rows.jsonl", std::string("{\"input_ids\": [1,2]}\n") + line + "\n");
         std::string text;
@@ -138,8 +155,10 @@ TEST(Rows, BadLinesNameFileAndLine) {
     write_file(t / "empty.jsonl", "\n\n");
     EXPECT_EQ(error_of([&] { read_sft(t / "empty.jsonl", id_reader(), {}); }), Exit::bad_input);
     EXPECT_EQ(error_of([&] { read_sft(t / "absent.jsonl", id_reader(), {}); }), Exit::bad_input);
-    for (const char* pair : {"{\"prompt_ids\": [1], \"chosen_ids\": [2], \"rejected_ids\": [2]}", "{\"prompt_ids\": [1], \"chosen_ids\": [], \"rejected_ids\": [2]}",
-                             "{\"prompt_ids\": [1], \"chosen_ids\": [3]}", "{\"prompt_ids\": [], \"chosen_ids\": [3], \"rejected_ids\": [2]}"}) {
+    for (const char* pair : {"{\"prompt_ids\": [1], \"chosen_ids\": [2], \"rejected_ids\": [2]}",
+                             "{\"prompt_ids\": [1], \"chosen_ids\": [], \"rejected_ids\": [2]}",
+                             "{\"prompt_ids\": [1], \"chosen_ids\": [3]}",
+                             "{\"prompt_ids\": [], \"chosen_ids\": [3], \"rejected_ids\": [2]}"}) {
         write_file(t / "pairs.jsonl", pair);
         EXPECT_EQ(error_of([&] { read_preferences(t / "pairs.jsonl", id_reader(), {}); }), Exit::bad_input) << pair;
     }
@@ -147,8 +166,10 @@ TEST(Rows, BadLinesNameFileAndLine) {
 
 // ---- runs
 
-constexpr const char* tiny = R"({"model_type":"llama","hidden_size":32,"intermediate_size":48,"num_hidden_layers":2,"num_attention_heads":4,"num_key_value_heads":2,
-    "vocab_size":300,"max_position_embeddings":256,"rms_norm_eps":1e-5,"rope_theta":10000,"tie_word_embeddings":true,"initializer_range":0.1})";
+constexpr const char* tiny =
+    R"({"model_type":"llama","hidden_size":32,"intermediate_size":48,"num_hidden_layers":2,
+    "num_attention_heads":4,"num_key_value_heads":2,"vocab_size":300,"max_position_embeddings":256,"rms_norm_eps":1e-5,
+    "rope_theta":10000,"tie_word_embeddings":true,"initializer_range":0.1})";
 
 struct TinyModel {
     TempFolder folder;
@@ -158,7 +179,8 @@ struct TinyModel {
         std::string rows, pairs;
         for (int i = 0; i < 23; i++) {
             Json ids = Json::array(), other = Json::array();
-            for (int k = 0; k < 6 + i * 7 % 19; k++) ids.push_back((i * 31 + k * k * 7 + 3) % 300), other.push_back((i * 17 + k * 5 + 1) % 300);
+            for (int k = 0; k < 6 + i * 7 % 19; k++)
+                ids.push_back((i * 31 + k * k * 7 + 3) % 300), other.push_back((i * 17 + k * 5 + 1) % 300);
             rows += Json({{"input_ids", ids}}).dump() + "\n";
             pairs += Json({{"prompt_ids", {1, 2, i}}, {"chosen_ids", ids}, {"rejected_ids", other}}).dump() + "\n";
         }
@@ -195,13 +217,17 @@ struct TinyRun {
         RowReader reader = session->reader();
         TrainOptions t = run_options(full);
         t.precompute_ref = full;
-        trainer = std::make_unique<Trainer>(*session, t, preferences ? dpo(DpoLoss::sigmoid, 0.1, 0) : sft(),
-                                            preferences ? read_preferences(the_model().folder / "pairs.jsonl", reader, {}) : read_sft(the_model().folder / "rows.jsonl", reader, {}),
-                                            std::nullopt);
+        trainer =
+            std::make_unique<Trainer>(*session, t, preferences ? dpo(DpoLoss::sigmoid, 0.1, 0) : sft(),
+                                      preferences ? read_preferences(the_model().folder / "pairs.jsonl", reader, {})
+                                                  : read_sft(the_model().folder / "rows.jsonl", reader, {}),
+                                      std::nullopt);
     }
 };
 
-std::string result_of(const std::string& run, bool full) { return read_file(run + (full ? "/model/model.safetensors" : "/adapter/adapter_model.safetensors")); }
+std::string result_of(const std::string& run, bool full) {
+    return read_file(run + (full ? "/model/model.safetensors" : "/adapter/adapter_model.safetensors"));
+}
 
 TEST(Resume, EndsWithTheSameBytes) {
     for (bool full : {false, true})
@@ -229,7 +255,8 @@ TEST(Resume, EndsWithTheSameBytes) {
                 ASSERT_EQ(folder.resume(*run.trainer), stop);
                 for (int s = stop + 1; s <= 9; s++) EXPECT_EQ(run.trainer->step(s).loss, losses[s - 1]) << "step " << s;
                 folder.write_result(*run.trainer, *run.session);
-                EXPECT_EQ(result_of(path, full), result_of(t / "straight", full)) << "full " << full << ", preferences " << preferences << ", stopped after " << stop;
+                EXPECT_EQ(result_of(path, full), result_of(t / "straight", full))
+                    << "full " << full << ", preferences " << preferences << ", stopped after " << stop;
             }
         }
 }
@@ -246,7 +273,8 @@ TEST(Resume, PassesOverDamagedCheckpoints) {
     EXPECT_FALSE(exists(t / "run/checkpoints/step-1"));             // keep 2
     std::string newest = t / "run/checkpoints/step-3";
     EXPECT_EQ(damage(newest), "");
-    std::vector<std::string> files{"MANIFEST.json", "state.json", "state.safetensors", "adapter/adapter_config.json", "adapter/adapter_model.safetensors"};
+    std::vector<std::string> files{"MANIFEST.json", "state.json", "state.safetensors", "adapter/adapter_config.json",
+                                   "adapter/adapter_model.safetensors"};
     for (const std::string& name : files) {
         std::string path = newest + "/" + name, whole = read_file(path);
         for (size_t at : {size_t(0), whole.size() / 2, whole.size() - 1}) {
@@ -341,8 +369,16 @@ TEST(Resume, AfterKillNine) {
     std::string binary = DD_BINARY;
     if (!exists(binary)) GTEST_SKIP() << "needs the program: make dd";
     auto arguments = [&](const std::string& out, bool resume) {
-        std::vector<std::string> a{binary, "train", "--model", the_model().model(), "--train-file", the_model().folder / "rows.jsonl", "--out", out, "--steps", "40",
-                                   "--batch-size", "3", "--lora-rank", "4", "--save-every", "2", "--lr", "0.003", "--quiet"};
+        std::vector<std::string> a{binary,         "train",
+                                   "--model",      the_model().model(),
+                                   "--train-file", the_model().folder / "rows.jsonl",
+                                   "--out",        out,
+                                   "--steps",      "40",
+                                   "--batch-size", "3",
+                                   "--lora-rank",  "4",
+                                   "--save-every", "2",
+                                   "--lr",         "0.003",
+                                   "--quiet"};
         if (resume) a.push_back("--resume");
         return a;
     };

@@ -30,7 +30,8 @@ size_t Dataset::targets() const {
 static bool cut(Sequence& s, LengthRule rule, const std::string& path, int line) {
     if (s.ids.size() <= size_t(rule.max_length)) return false;
     if (!rule.truncate)
-        fail(Exit::bad_input, "%s:%d: %zu tokens, --max-length is %d; raise it, or --truncate cuts such rows and counts them",
+        fail(Exit::bad_input,
+             "%s:%d: %zu tokens, --max-length is %d; raise it, or --truncate cuts such rows and counts them",
              path.c_str(), line, s.ids.size(), rule.max_length);
     s.ids.resize(rule.max_length);
     s.labels.resize(rule.max_length);
@@ -69,11 +70,14 @@ Dataset read_preferences(const std::string& path, const RowReader& reader, Lengt
             s.labels.insert(s.labels.end(), answer->begin(), answer->end());
             was_cut |= cut(s, rule, path, pair.line);
             if (s.targets() == 0)
-                fail(Exit::bad_input, "%s:%d: --truncate leaves nothing of an answer after a prompt of %zu tokens; raise --max-length", path.c_str(), pair.line, pair.prompt.size());
+                fail(Exit::bad_input,
+                     "%s:%d: --truncate leaves nothing of an answer after a prompt of %zu tokens; raise --max-length",
+                     path.c_str(), pair.line, pair.prompt.size());
             e.sequences.push_back(std::move(s));
         }
         if (e.sequences[0].ids == e.sequences[1].ids)
-            fail(Exit::bad_input, "%s:%d: --truncate makes chosen and rejected equal; raise --max-length", path.c_str(), pair.line);
+            fail(Exit::bad_input, "%s:%d: --truncate makes chosen and rejected equal; raise --max-length", path.c_str(),
+                 pair.line);
         d.truncated += was_cut;
         d.examples.push_back(std::move(e));
     }

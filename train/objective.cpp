@@ -74,4 +74,6 @@ double dpo_loss(DpoLoss kind, double beta, double s, double u, double* derivativ
 }
 
 std::unique_ptr<Objective> sft() { return std::make_unique<Sft>(); }
-std::unique_ptr<Objective> dpo(DpoLoss kind, double beta, double smoothing) { return std::make_unique<Dpo>(kind, beta, smoothing); }
+std::unique_ptr<Objective> dpo(DpoLoss kind, double beta, double smoothing) {
+    return std::make_unique<Dpo>(kind, beta, smoothing);
+}

@@ -27,7 +27,8 @@ void read_tensors(const std::string& path, const std::vector<std::pair<std::stri
     for (const auto& [name, t] : tensors) {
         const Stored* s = file->find(name);
         if (!s || s->type != Type::f32 || s->shape != std::vector<int64_t>{t.rows, t.cols})
-            fail(Exit::bad_input, "%s: tensor %s is missing or of another shape; this checkpoint is of another run", path.c_str(), name.c_str());
+            fail(Exit::bad_input, "%s: tensor %s is missing or of another shape; this checkpoint is of another run",
+                 path.c_str(), name.c_str());
         memcpy(t.data, s->data, s->bytes);
     }
 }
@@ -56,8 +57,11 @@ RunFolder::RunFolder(const std::string& path, bool resume) : path(path) {
     if (path.empty()) fail(Exit::usage, "--out is missing: the folder of the run");
     bool there = exists(path) && !(is_folder(path) && fs::is_empty(path));
     if (there && !resume)
-        fail(Exit::usage, "--out %s: there is something already; choose another folder, or --resume to go on with a run", path.c_str());
-    if (resume && !exists(path + "/run.json")) fail(Exit::usage, "--resume: %s holds no run (no run.json)", path.c_str());
+        fail(Exit::usage,
+             "--out %s: there is something already; choose another folder, or --resume to go on with a run",
+             path.c_str());
+    if (resume && !exists(path + "/run.json"))
+        fail(Exit::usage, "--resume: %s holds no run (no run.json)", path.c_str());
     make_folders(path + "/checkpoints");
 }
 
@@ -72,7 +76,8 @@ void RunFolder::log(const Json& line) {
     if (!log_) log_ = fopen((path + "/log.jsonl").c_str(), "a");
     std::string text = dump(line) + "\n";
     if (!log_ || fwrite(text.data(), 1, text.size(), log_) != text.size() || fflush(log_))
-        fail(Exit::no_resource, "%s/log.jsonl: cannot be written (%s); the last checkpoint stands", path.c_str(), strerror(errno));
+        fail(Exit::no_resource, "%s/log.jsonl: cannot be written (%s); the last checkpoint stands", path.c_str(),
+             strerror(errno));
 }
 
 std::string RunFolder::checkpoint(int step) const { return path + "/checkpoints/step-" + std::to_string(step); }
@@ -112,7 +117,8 @@ std::string damage(const std::string& folder) {
         for (const auto& [name, f] : files->items()) {
             std::string file = folder + "/" + name;
             if (!exists(file)) return name + " is missing";
-            if (fs::file_size(file) != uint64_t(get_int(f, "bytes", folder, 0, INT64_MAX))) return name + " has another size";
+            if (fs::file_size(file) != uint64_t(get_int(f, "bytes", folder, 0, INT64_MAX)))
+                return name + " has another size";
             if (sha256_of_file(file) != get_string(f, "sha256", folder)) return name + " has other contents";
         }
         return "";
@@ -151,7 +157,8 @@ void RunFolder::cut_log(int step) {
     std::ifstream in(file, std::ios::binary);
     for (std::string line; std::getline(in, line);) {
         Json o = Json::parse(line, nullptr, false);     // the last line may be torn
-        if (o.is_object() && o.contains("step") && o["step"].is_number_integer() && o["step"] <= step) kept += line + "\n";
+        if (o.is_object() && o.contains("step") && o["step"].is_number_integer() && o["step"] <= step)
+            kept += line + "\n";
     }
     write_file(file, kept);
 }
@@ -166,5 +173,6 @@ Json build_description() {
     std::string processor;
     for (std::string line; processor.empty() && std::getline(cpuinfo, line);)
         if (line.starts_with("model name")) processor = line.substr(line.find(':') + 2);
-    return {{"version", DD_VERSION}, {"compiler", __VERSION__}, {"flags", DD_FLAGS}, {"processor", processor}, {"kernels", cpu().name}, {"threads", threads()}};
+    return {{"version", DD_VERSION},  {"compiler", __VERSION__}, {"flags", DD_FLAGS},
+            {"processor", processor}, {"kernels", cpu().name},   {"threads", threads()}};
 }

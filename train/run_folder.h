@@ -23,9 +23,11 @@ public:
     Json description() const;
     void log(const Json& line);                         // flushed at once
 
-    // Saves the state after `step`; keeps the newest `keep` (at least 2: the one before is there while this is written).
+    // Saves the state after `step`; keeps the newest `keep` (at least 2: the one before is there while this is
+    // written).
     void save(Trainer&, int step, int keep);
-    // Reads the newest checkpoint that is whole into the trainer, drops later lines of the log, and returns its step (0:
+    // Reads the newest checkpoint that is whole into the trainer, drops later lines of the log, and returns its step
+    // (0:
     // none). Those passed over are said on stderr with the reason.
     int resume(Trainer&);
     void write_result(Trainer&, Session&);              // adapter/ or model/

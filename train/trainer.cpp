@@ -34,20 +34,31 @@ size_t gib(size_t n) { return n << 30; }
 
 std::string MemoryPlan::text() const {
     auto gb = [](size_t n) { return double(n) * 1e-9; };
-    return format("weights %.2f GB, trained parameters with gradients and moments %.2f, activations %.2f, their gradients %.2f, working memory %.2f: %.2f GB in all",
-                  gb(weights), gb(trained), gb(activations), gb(gradients), gb(working), gb(total()));
+    return format(
+        "weights %.2f GB, trained parameters with gradients and moments %.2f, activations %.2f, their gradients %.2f, "
+        "working memory %.2f: %.2f GB in all",
+        gb(weights), gb(trained), gb(activations), gb(gradients), gb(working), gb(total()));
 }
 
-Trainer::Trainer(Session& s, const TrainOptions& o, std::unique_ptr<Objective> objective, Dataset train, std::optional<Dataset> valid)
-    : options(o), s_(s), objective_(std::move(objective)), train_(std::move(train)), valid_(std::move(valid)), trained_(gib(1024)),
-      adapters_(trained_), reference_(trained_), order_(train_.examples.size(), o.shuffle, o.seed) {
+Trainer::Trainer(Session& s, const TrainOptions& o, std::unique_ptr<Objective> objective, Dataset train,
+                 std::optional<Dataset> valid)
+    : options(o),
+      s_(s),
+      objective_(std::move(objective)),
+      train_(std::move(train)),
+      valid_(std::move(valid)),
+      trained_(gib(1024)),
+      adapters_(trained_),
+      reference_(trained_),
+      order_(train_.examples.size(), o.shuffle, o.seed) {
     size_t a_step = size_t(o.batch_size) * o.grad_accum, all = train_.examples.size() * size_t(o.epochs);
     steps_ = o.steps ? o.steps : int((all + a_step - 1) / a_step);
     total_ = o.steps ? a_step * size_t(o.steps) : all;
     if (o.full) {
         TrainAll visit(trained_);
         size_t numbers = parameter_count(*s.model);
-        need_memory(numbers * 4 * 5, format("%zu trained weights with gradients and moments", numbers), "LoRA (leave --full out) or a smaller model");
+        need_memory(numbers * 4 * 5, format("%zu trained weights with gradients and moments", numbers),
+                    "LoRA (leave --full out) or a smaller model");
         s.model->weights(visit);
         found_ = visit.found;
         pack_weights(*s.model, s.k, s.operand, s.weights);
@@ -98,9 +109,10 @@ void Trainer::make_plan() {
     std::vector<Example*> heavy;
     for (Example& e : train_.examples) heavy.push_back(&e);
     size_t n = std::min<size_t>(heavy.size(), options.batch_size);
-    std::partial_sort(heavy.begin(), heavy.begin() + long(n), heavy.end(), [](Example* a, Example* b) { return a->tokens() > b->tokens(); });
+    std::partial_sort(heavy.begin(), heavy.begin() + long(n), heavy.end(),
+                      [](Example* a, Example* b) { return a->tokens() > b->tokens(); });
     heavy.resize(n);
-    for (size_t i = 0; heavy.size() < size_t(options.batch_size); i++) heavy.push_back(heavy[i]);      // epochs may meet
+    for (size_t i = 0; heavy.size() < size_t(options.batch_size); i++) heavy.push_back(heavy[i]); // epochs may meet
     Batch b = batch_of(heavy);
     std::vector<int> at, want;
     for (int i = 0; i < b.tokens(); i++) at.push_back(i), want.push_back(0);       // as if every token counted
@@ -131,7 +143,8 @@ void Trainer::make_plan() {
 
 void Trainer::allocate() {
     if (optimizer_) return;
-    need_memory(plan_.total() - plan_.weights - trained_.used, "this run (" + plan_.text() + ")", "--recompute, a smaller --batch-size or --max-length");
+    need_memory(plan_.total() - plan_.weights - trained_.used, "this run (" + plan_.text() + ")",
+                "--recompute, a smaller --batch-size or --max-length");
     optimizer_ = std::make_unique<Optimizer>(s_.k, trained_, std::move(found_));
     scratch_ = std::make_unique<Arena>(plan_.activations + plan_.activations / 8 + (size_t(8) << 20));
     tape_ = std::make_unique<Tape>(plan_.gradients + plan_.gradients / 8 + (size_t(8) << 20));
@@ -152,7 +165,8 @@ void Trainer::weights_changed() {
 
 // Log-probabilities of every target token of these examples. With a tape, `back` is called while the walk can still be
 // walked back: it fills their derivatives from them.
-std::vector<float> Trainer::log_probs_of(std::span<Example* const> examples, Tape* tape, const std::function<void(std::span<float>, std::span<float>)>& back) {
+std::vector<float> Trainer::log_probs_of(std::span<Example* const> examples, Tape* tape,
+                                         const std::function<void(std::span<float>, std::span<float>)>& back) {
     Batch b = batch_of(examples);
     std::vector<int> at, want;
     size_t s = 0;
@@ -216,7 +230,8 @@ StepLog Trainer::step(int s) {
     StepSize size{0, all.size()};
     for (const Example* e : all) size.targets += size_t(e->targets()), log.tokens += e->tokens();
     log.targets = size.targets;
-    log.epoch = double(std::min<uint64_t>(total_, uint64_t(options.batch_size) * options.grad_accum * uint64_t(s))) / double(train_.examples.size());
+    log.epoch = double(std::min<uint64_t>(total_, uint64_t(options.batch_size) * options.grad_accum * uint64_t(s))) /
+                double(train_.examples.size());
     optimizer_->zero_gradients();
     for (size_t i = 0, micro = 0; i < all.size(); i += options.batch_size, micro++) {
         auto examples = std::span<Example* const>(all).subspan(i, std::min<size_t>(options.batch_size, all.size() - i));
@@ -254,7 +269,9 @@ double Trainer::validation_loss() {
 
 // Names the first tensor that is not finite: an activation, walking the batch once more with taps; or a gradient.
 void Trainer::explain_numerics(int step, std::span<Example* const> examples, double loss, double norm) {
-    auto finite = [](Tensor t) { return std::all_of(t.f(), t.f() + t.count(), [](float v) { return std::isfinite(v); }); };
+    auto finite = [](Tensor t) {
+        return std::all_of(t.f(), t.f() + t.count(), [](float v) { return std::isfinite(v); });
+    };
     std::string first = "the loss head";
     std::vector<Row> rows;
     std::string ids;
@@ -262,14 +279,19 @@ void Trainer::explain_numerics(int step, std::span<Example* const> examples, dou
         ids += (ids.empty() ? "" : ", ") + dump(e->id);
         for (const Sequence& q : e->sequences) rows.push_back({e->id, q.ids, q.labels, e->line, true});
     }
-    std::vector<Tap> taps = parse_points(*s_.model, "embed,resid_pre.*,q.*,z.*,attn_out.*,mlp_out.*,resid_post.*,final");
+    std::vector<Tap> taps =
+        parse_points(*s_.model, "embed,resid_pre.*,q.*,z.*,attn_out.*,mlp_out.*,resid_post.*,final");
     std::vector<bool> bad(taps.size());
     extract(s_, rows, taps, false, [&](size_t t, int64_t, const float* data, int64_t n) {
         bad[t] = bad[t] || !finite(Tensor{(void*)data, int(n), taps[t].width});
     });
     // In the order of the walk: embed, then block by block.
     int best = -1;
-    auto rank = [&](size_t t) { return taps[t].point == Point::embed ? -1 : taps[t].point == Point::final ? 1 << 20 : taps[t].layer * 8 + int(taps[t].point); };
+    auto rank = [&](size_t t) {
+        return taps[t].point == Point::embed   ? -1
+               : taps[t].point == Point::final ? 1 << 20
+                                               : taps[t].layer * 8 + int(taps[t].point);
+    };
     for (size_t t = 0; t < taps.size(); t++)
         if (bad[t] && (best < 0 || rank(t) < rank(size_t(best)))) best = int(t);
     if (best >= 0) first = "the activation " + taps[best].name;
@@ -279,6 +301,8 @@ void Trainer::explain_numerics(int step, std::span<Example* const> examples, dou
                 first = "the gradient of " + p.name;
                 break;
             }
-    fail(Exit::numerics, "step %d: loss %g, gradient norm %g; the first tensor that is not finite is %s (rows %s); nothing was updated, the last checkpoint stands; lower --lr",
+    fail(Exit::numerics,
+         "step %d: loss %g, gradient norm %g; the first tensor that is not finite is %s (rows %s); nothing was "
+         "updated, the last checkpoint stands; lower --lr",
          step, loss, norm, first.c_str(), ids.substr(0, 200).c_str());
 }

@@ -57,7 +57,8 @@ public:
 private:
     std::vector<Example*> examples_of(int step);
     Batch batch_of(std::span<Example* const>) const;
-    std::vector<float> log_probs_of(std::span<Example* const>, Tape*, const std::function<void(std::span<float>, std::span<float>)>& back);
+    std::vector<float> log_probs_of(std::span<Example* const>, Tape*,
+                                    const std::function<void(std::span<float>, std::span<float>)>& back);
     void reference_of(std::span<Example* const>);
     void make_plan();
     void explain_numerics(int step, std::span<Example* const>, double loss, double norm);

@@ -12,12 +12,14 @@ Flags::Flag& Flags::add(const std::string& name, Target to, const std::string& m
     double limit = std::holds_alternative<int*>(to) ? double(INT_MAX) : 1e300;
     return flags_.emplace_back(Flag{name, meta, help, to, -limit, limit, {}});
 }
-Flags::Flag& Flags::number(const std::string& name, Target to, const std::string& meta, double low, double high, const std::string& help) {
+Flags::Flag& Flags::number(const std::string& name, Target to, const std::string& meta, double low, double high,
+                           const std::string& help) {
     Flag& f = add(name, to, meta, help);
     f.low = low, f.high = high;
     return f;
 }
-Flags::Flag& Flags::choice(const std::string& name, std::string* to, std::vector<std::string> choices, const std::string& help) {
+Flags::Flag& Flags::choice(const std::string& name, std::string* to, std::vector<std::string> choices,
+                           const std::string& help) {
     std::string meta;
     for (const std::string& c : choices) meta += (meta.empty() ? "" : "|") + c;
     Flag& f = add(name, to, meta, help);
@@ -60,7 +62,9 @@ size_t edit_distance(const std::string& a, const std::string& b) {
 }
 
 std::string nearest(const std::string& what, const std::vector<std::string>& known) {
-    auto near = [&](const std::string& a, const std::string& b) { return edit_distance(what, a) < edit_distance(what, b); };
+    auto near = [&](const std::string& a, const std::string& b) {
+        return edit_distance(what, a) < edit_distance(what, b);
+    };
     return known.empty() ? "" : *std::min_element(known.begin(), known.end(), near);
 }
 
@@ -77,7 +81,8 @@ std::vector<std::string> arguments(const Flags::Flag& f, const Json& v) {
 // Flags that the command line left out, from DD_NAME and then from --config FILE, as if they had been written there.
 void add_outer_values(std::vector<std::string>& args, Flags& flags, const std::string& config) {
     auto written = [&](const std::string& name) {
-        return std::any_of(args.begin(), args.end(), [&](const std::string& a) { return a == "--" + name || a.starts_with("--" + name + "="); });
+        return std::any_of(args.begin(), args.end(),
+                           [&](const std::string& a) { return a == "--" + name || a.starts_with("--" + name + "="); });
     };
     Json from_file = Json::object();
     if (!config.empty()) {
@@ -92,13 +97,15 @@ void add_outer_values(std::vector<std::string>& args, Flags& flags, const std::s
             }
         } else {
             from_file = read_json_file(config);
-            if (!from_file.is_object()) fail(Exit::bad_input, "%s: one object of flags and values was expected", config.c_str());
+            if (!from_file.is_object())
+                fail(Exit::bad_input, "%s: one object of flags and values was expected", config.c_str());
         }
         std::vector<std::string> known;
         for (const Flags::Flag& f : flags.all()) known.push_back(f.name);
         for (auto& [key, value] : from_file.items())
             if (std::find(known.begin(), known.end(), same_name(key)) == known.end())
-                fail(Exit::usage, "%s: \"%s\" is no flag of this verb; did you mean \"%s\"?", config.c_str(), key.c_str(), nearest(same_name(key), known).c_str());
+                fail(Exit::usage, "%s: \"%s\" is no flag of this verb; did you mean \"%s\"?", config.c_str(),
+                     key.c_str(), nearest(same_name(key), known).c_str());
     }
     std::vector<std::string> more;
     for (Flags::Flag& f : flags.all()) {
@@ -121,12 +128,19 @@ void bind(CLI::App& app, Flags::Flag& f) {
     std::string name = (f.positional ? f.name + "," : "") + "--" + f.name;
     auto range = [&] { return CLI::Range(f.low, f.high); };
     if (auto* v = std::get_if<bool*>(&f.to)) o = app.add_flag(name + ",!--no-" + f.name, **v, f.help);
-    if (auto* v = std::get_if<int*>(&f.to)) o = app.add_option(name, **v, f.help)->check(range())->capture_default_str();
-    if (auto* v = std::get_if<int64_t*>(&f.to)) o = app.add_option(name, **v, f.help)->check(range())->capture_default_str();
-    if (auto* v = std::get_if<double*>(&f.to)) o = app.add_option(name, **v, f.help)->check(range())->capture_default_str();
+    if (auto* v = std::get_if<int*>(&f.to))
+        o = app.add_option(name, **v, f.help)->check(range())->capture_default_str();
+    if (auto* v = std::get_if<int64_t*>(&f.to))
+        o = app.add_option(name, **v, f.help)->check(range())->capture_default_str();
+    if (auto* v = std::get_if<double*>(&f.to))
+        o = app.add_option(name, **v, f.help)->check(range())->capture_default_str();
     if (auto* v = std::get_if<std::string*>(&f.to)) o = app.add_option(name, **v, f.help)->capture_default_str();
-    if (auto* v = std::get_if<std::vector<std::string>*>(&f.to)) o = app.add_option(name, **v, f.help)->expected(1)->take_all();
-    if (!std::holds_alternative<bool*>(f.to)) o->type_name(f.meta)->multi_option_policy(std::holds_alternative<std::vector<std::string>*>(f.to) ? CLI::MultiOptionPolicy::TakeAll : CLI::MultiOptionPolicy::TakeLast);
+    if (auto* v = std::get_if<std::vector<std::string>*>(&f.to))
+        o = app.add_option(name, **v, f.help)->expected(1)->take_all();
+    if (!std::holds_alternative<bool*>(f.to))
+        o->type_name(f.meta)->multi_option_policy(std::holds_alternative<std::vector<std::string>*>(f.to)
+                                                      ? CLI::MultiOptionPolicy::TakeAll
+                                                      : CLI::MultiOptionPolicy::TakeLast);
     if (!f.choices.empty()) {
         std::vector<std::string> choices = f.choices;
         std::string flag = f.name;
@@ -142,7 +156,8 @@ void parse(const Verb& verb, Flags& flags, std::vector<std::string> args) {
     flags.add("config", &config, "FILE", "flags from a JSON or TOML file; the command line and DD_* variables win");
     verb.declare(flags);
     for (std::string& a : args)
-        if (a.starts_with("--")) a = same_name(a.substr(0, a.find('='))) + (a.find('=') == std::string::npos ? "" : a.substr(a.find('=')));
+        if (a.starts_with("--"))
+            a = same_name(a.substr(0, a.find('='))) + (a.find('=') == std::string::npos ? "" : a.substr(a.find('=')));
     CLI::App app(verb.help, std::string("dd ") + verb.name);
     app.footer(std::string("Example: ") + verb.example);
     app.allow_extras(false);
@@ -163,8 +178,11 @@ void parse(const Verb& verb, Flags& flags, std::vector<std::string> args) {
         std::vector<std::string> known;
         for (const Flags::Flag& f : flags.all()) known.push_back("--" + f.name);
         for (const std::string& extra : app.remaining()) {
-            if (extra.starts_with("-")) fail(Exit::usage, "%s: unknown flag; did you mean %s?", extra.c_str(), nearest(extra.substr(0, extra.find('=')), known).c_str());
-            fail(Exit::usage, "\"%s\": unexpected; flags are written --name value (dd %s --help)", extra.c_str(), verb.name);
+            if (extra.starts_with("-"))
+                fail(Exit::usage, "%s: unknown flag; did you mean %s?", extra.c_str(),
+                     nearest(extra.substr(0, extra.find('=')), known).c_str());
+            fail(Exit::usage, "\"%s\": unexpected; flags are written --name value (dd %s --help)", extra.c_str(),
+                 verb.name);
         }
         throw;
     } catch (const CLI::ParseError& e) {
@@ -205,7 +223,8 @@ int run_command_line(int argc, char** argv, const std::vector<Verb>& verbs) {
         }
         std::vector<std::string> known;
         for (const Verb& v : verbs) known.push_back(v.name);
-        fail(Exit::usage, "%s: unknown verb; did you mean %s? (dd --help lists them)", name.c_str(), nearest(name, known).c_str());
+        fail(Exit::usage, "%s: unknown verb; did you mean %s? (dd --help lists them)", name.c_str(),
+             nearest(name, known).c_str());
     } catch (const Error& e) {
         if (*e.what()) fprintf(stderr, "dd: %s\n", e.what());
         return int(e.code);

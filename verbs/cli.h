@@ -23,7 +23,8 @@ public:
     };
     // "max-tokens", "N": units and ranges stand in the help text.
     Flag& add(const std::string& name, Target to, const std::string& meta, const std::string& help);
-    Flag& number(const std::string& name, Target to, const std::string& meta, double low, double high, const std::string& help);
+    Flag& number(const std::string& name, Target to, const std::string& meta, double low, double high,
+                 const std::string& help);
     Flag& choice(const std::string& name, std::string* to, std::vector<std::string> choices, const std::string& help);
 
     bool given(std::string_view name) const;

@@ -10,9 +10,11 @@ void ModelFlags::declare(Flags& f) {
     f.add("model", &session.model, "PATH", "a Hugging Face directory, or a .gguf file");
     f.add("adapter", &session.adapters, "DIR[:SCALE]", "a PEFT LoRA directory; repeatable");
     f.add("device", &session.device, "cpu|cuda[:N]|auto", "where to compute");
-    f.choice("precision", &session.precision, {"auto", "f32", "bf16"}, "operands of products; auto: bf16 where the processor has bf16 dot products");
+    f.choice("precision", &session.precision, {"auto", "f32", "bf16"},
+             "operands of products; auto: bf16 where the processor has bf16 dot products");
     f.number("threads", &session.threads, "N", 0, 256, "threads; 0: every core we may run on");
-    f.add("chat-format", &session.chat_format, "NAME", "smollm2, qwen3, qwen3_5, gemma3, gemma4, chatml; default: by the model's own template");
+    f.add("chat-format", &session.chat_format, "NAME",
+          "smollm2, qwen3, qwen3_5, gemma3, gemma4, chatml; default: by the model's own template");
     f.add("quiet", &session.quiet, "", "no talk on stderr");
 }
 
@@ -21,7 +23,8 @@ void ModelFlags::declare_edits(Flags& f) {
     f.add("temper", &temper, "B.H=F,..", "multiply head H of block B by F, at the input of o_proj");
     f.add("ablate", &ablate, "B.H,..", "the same with factor 0");
     f.add("ablate-to", &ablate_to, "mean:FILE", "put recorded means there instead");
-    f.add("steer", &steer, "B=FILE#NAME*S", "add S times a vector to resid_post of block B, at every token; repeatable");
+    f.add("steer", &steer, "B=FILE#NAME*S",
+          "add S times a vector to resid_post of block B, at every token; repeatable");
     f.add("project-out", &project_out, "B=FILE#NAME", "remove the component along a vector; repeatable");
 }
 

@@ -13,7 +13,8 @@ struct ModelFlags {
     std::unique_ptr<Session> open();        // with its edits; prints the header line on stderr
 };
 
-// The edits of these flags, validated against the model: Exit::usage naming what exists. Vectors live in the session's memory.
+// The edits of these flags, validated against the model: Exit::usage naming what exists. Vectors live in the
+// session's memory.
 std::vector<Edit> read_edits(const ModelFlags&, Session&);
 
 // A line of progress on stderr, rewritten in place; nothing when stderr is no terminal.

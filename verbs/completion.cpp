@@ -27,17 +27,24 @@ void bash(const std::vector<Listed>& all) {
     std::string names;
     for (const Listed& l : all) names += std::string(" ") + l.verb->name;
     printf("_dd() {\n  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n");
-    printf("  if [ $COMP_CWORD -eq 1 ]; then COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return; fi\n  case \"${COMP_WORDS[1]} $prev\" in\n", names.c_str() + 1);
+    printf(
+        "  if [ $COMP_CWORD -eq 1 ]; then COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return; fi\n  case "
+        "\"${COMP_WORDS[1]} $prev\" in\n",
+        names.c_str() + 1);
     for (const Listed& l : all)
         for (const Flags::Flag& f : l.flags.all()) {
             if (f.choices.empty()) continue;
             std::string choices;
             for (const std::string& c : f.choices) choices += " " + c;
-            printf("    '%s --%s') COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return;;\n", l.verb->name, f.name.c_str(), choices.c_str() + 1);
+            printf("    '%s --%s') COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return;;\n", l.verb->name,
+                   f.name.c_str(), choices.c_str() + 1);
         }
     printf("  esac\n  case \"$cur\" in\n    --*) case ${COMP_WORDS[1]} in\n");
-    for (const Listed& l : all) printf("      %s) COMPREPLY=($(compgen -W '%s' -- \"$cur\"));;\n", l.verb->name, words(l).c_str() + 1);
-    printf("    esac;;\n    *) COMPREPLY=($(compgen -f -- \"$cur\"));;\n  esac\n}\ncomplete -o filenames -F _dd dd ./dd\n");
+    for (const Listed& l : all)
+        printf("      %s) COMPREPLY=($(compgen -W '%s' -- \"$cur\"));;\n", l.verb->name, words(l).c_str() + 1);
+    printf(
+        "    esac;;\n    *) COMPREPLY=($(compgen -f -- \"$cur\"));;\n  esac\n}\ncomplete -o filenames -F _dd dd "
+        "./dd\n");
 }
 
 std::string quoted(const std::string& s) {
@@ -65,11 +72,13 @@ void zsh(const std::vector<Listed>& all) {
 
 void fish(const std::vector<Listed>& all) {
     for (const Listed& l : all) {
-        printf("complete -c dd -n __fish_use_subcommand -f -a %s -d '%s'\n", l.verb->name, quoted(l.verb->help).c_str());
+        printf("complete -c dd -n __fish_use_subcommand -f -a %s -d '%s'\n", l.verb->name,
+               quoted(l.verb->help).c_str());
         for (const Flags::Flag& f : l.flags.all()) {
             std::string choices;
             for (const std::string& c : f.choices) choices += (choices.empty() ? "" : " ") + c;
-            printf("complete -c dd -n '__fish_seen_subcommand_from %s' -l %s%s%s -d '%s'\n", l.verb->name, f.name.c_str(), std::holds_alternative<bool*>(f.to) ? "" : " -r",
+            printf("complete -c dd -n '__fish_seen_subcommand_from %s' -l %s%s%s -d '%s'\n", l.verb->name,
+                   f.name.c_str(), std::holds_alternative<bool*>(f.to) ? "" : " -r",
                    choices.empty() ? "" : (" -f -a '" + choices + "'").c_str(), quoted(f.help).c_str());
         }
     }
@@ -77,7 +86,9 @@ void fish(const std::vector<Listed>& all) {
 
 }  // namespace
 
-void verb::completion_flags(Flags& f) { f.choice("shell", &shell, {"bash", "zsh", "fish"}, "for which shell").positional = true; }
+void verb::completion_flags(Flags& f) {
+    f.choice("shell", &shell, {"bash", "zsh", "fish"}, "for which shell").positional = true;
+}
 
 void verb::completion(const Flags&) {
     std::vector<Listed> all = everything();

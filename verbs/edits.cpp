@@ -26,7 +26,8 @@ struct Reader {
     const Model& model() { return *s.model; }
 
     int block(long b, const std::string& flag) {
-        if (b < 0 || b >= model().layers) fail(Exit::usage, "%s: this model has blocks 0 to %d", flag.c_str(), model().layers - 1);
+        if (b < 0 || b >= model().layers)
+            fail(Exit::usage, "%s: this model has blocks 0 to %d", flag.c_str(), model().layers - 1);
         return int(b);
     }
     // Factors of one block's heads: one edit a block and point, so that several heads of a block share it.
@@ -50,7 +51,8 @@ struct Reader {
     std::pair<long, long> block_and_head(const std::string& text, const std::string& flag) {
         char *dot, *end;
         long b = strtol(text.c_str(), &dot, 10);
-        if (*dot != '.' || dot == text.c_str()) fail(Exit::usage, "%s: BLOCK.HEAD was expected, as in 3.1", flag.c_str());
+        if (*dot != '.' || dot == text.c_str())
+            fail(Exit::usage, "%s: BLOCK.HEAD was expected, as in 3.1", flag.c_str());
         long h = strtol(dot + 1, &end, 10);
         if (*end || end == dot + 1) fail(Exit::usage, "%s: BLOCK.HEAD was expected, as in 3.1", flag.c_str());
         return {b, h};
@@ -61,16 +63,20 @@ struct Reader {
         if (hash == std::string::npos) fail(Exit::usage, "%s: FILE#NAME was expected", flag.c_str());
         auto file = open_safetensors(where.substr(0, hash));
         const Stored* t = file->find(where.substr(hash + 1));
-        if (!t) fail(Exit::bad_input, "%s: no tensor \"%s\" in it; there are %zu, the first \"%s\"", file->path().c_str(), where.substr(hash + 1).c_str(),
-                     file->tensors().size(), file->tensors().empty() ? "" : file->tensors()[0].name.c_str());
+        if (!t)
+            fail(Exit::bad_input, "%s: no tensor \"%s\" in it; there are %zu, the first \"%s\"", file->path().c_str(),
+                 where.substr(hash + 1).c_str(), file->tensors().size(),
+                 file->tensors().empty() ? "" : file->tensors()[0].name.c_str());
         int64_t n = 1;
         for (int64_t d : t->shape) n *= d;
         if (n != width || t->type > Type::bf16)
-            fail(Exit::usage, "%s: the vector has %lld numbers of type %s; %d of F32, F16 or BF16 were expected", flag.c_str(), (long long)n, t->dtype.c_str(), width);
+            fail(Exit::usage, "%s: the vector has %lld numbers of type %s; %d of F32, F16 or BF16 were expected",
+                 flag.c_str(), (long long)n, t->dtype.c_str(), width);
         Tensor v = s.weights.make(1, width);
         dequantize(t->type, t->data, v.f(), width);
         for (int i = 0; i < width; i++)
-            if (!std::isfinite(v.f()[i])) fail(Exit::bad_input, "%s: number %d of the vector is not finite", flag.c_str(), i);
+            if (!std::isfinite(v.f()[i]))
+                fail(Exit::bad_input, "%s: number %d of the vector is not finite", flag.c_str(), i);
         return v;
     }
     // "12=FILE#NAME" -> block and the rest
@@ -87,7 +93,8 @@ struct Reader {
         if (size_t star = rest.rfind('*'); star != std::string::npos && star > rest.rfind('#')) {
             char* end;
             by = strtod(rest.c_str() + star + 1, &end);
-            if (*end || end == rest.c_str() + star + 1 || !std::isfinite(by)) fail(Exit::usage, "%s: a number was expected after *", flag.c_str());
+            if (*end || end == rest.c_str() + star + 1 || !std::isfinite(by))
+                fail(Exit::usage, "%s: a number was expected after *", flag.c_str());
             rest.resize(star);
         }
         edits.push_back({Point::resid_post, b, Edit::add, vector(rest, model().dim, flag), float(by)});
@@ -96,7 +103,8 @@ struct Reader {
         std::string flag = "--project-out " + text;
         auto [b, rest] = at_block(text, flag);
         Tensor v = vector(rest, model().dim, flag);
-        if (std::all_of(v.f(), v.f() + v.cols, [](float x) { return x == 0; })) fail(Exit::usage, "%s: the vector is zero: it has no direction", flag.c_str());
+        if (std::all_of(v.f(), v.f() + v.cols, [](float x) { return x == 0; }))
+            fail(Exit::usage, "%s: the vector is zero: it has no direction", flag.c_str());
         edits.push_back({Point::resid_post, b, Edit::project_out, v});
     }
     // The recorded mean of z, in the slices of the heads that were set to 0.
@@ -106,7 +114,8 @@ struct Reader {
         for (const Edit& e : edits) {
             if (e.what != Edit::scale_heads) continue;
             const Model::Block& b = model().blocks[e.layer];
-            Tensor v = vector(where.substr(5) + "#z." + std::to_string(e.layer), b.heads * b.head_size, "--ablate-to " + where);
+            Tensor v = vector(where.substr(5) + "#z." + std::to_string(e.layer), b.heads * b.head_size,
+                              "--ablate-to " + where);
             for (int h = 0; h < b.heads; h++)
                 if (e.v.f()[h] != 0) std::fill_n(v.f() + h * b.head_size, b.head_size, 0.0f);
             means.push_back({Point::z, e.layer, Edit::add, v});
@@ -125,11 +134,14 @@ struct Reader {
                 scale(b, get_int(e, "head", who, 0, 1 << 20), get_number(e, "scale", who), who);
             } else if (point == "resid_post" && find(e, "add")) {
                 Tensor v = vector(get_string(e, "add", who), model().dim, who);
-                edits.push_back({Point::resid_post, block(b, who), Edit::add, v, float(get_number(e, "scale", who, 1))});
+                edits.push_back(
+                    {Point::resid_post, block(b, who), Edit::add, v, float(get_number(e, "scale", who, 1))});
             } else if (point == "resid_post" && find(e, "project_out")) {
                 project(std::to_string(b) + "=" + get_string(e, "project_out", who));
             } else {
-                fail(Exit::usage, "%s: known are point z with head and scale, and point resid_post with add or project_out", who.c_str());
+                fail(Exit::usage,
+                     "%s: known are point z with head and scale, and point resid_post with add or project_out",
+                     who.c_str());
             }
         }
     }
@@ -145,7 +157,8 @@ std::vector<Edit> read_edits(const ModelFlags& f, Session& s) {
             size_t eq = one.find('=');
             char* end = nullptr;
             double factor = eq == std::string::npos ? NAN : strtod(one.c_str() + eq + 1, &end);
-            if (!end || *end || eq + 1 == one.size()) fail(Exit::usage, "--temper %s: BLOCK.HEAD=FACTOR was expected", one.c_str());
+            if (!end || *end || eq + 1 == one.size())
+                fail(Exit::usage, "--temper %s: BLOCK.HEAD=FACTOR was expected", one.c_str());
             auto [b, h] = r.block_and_head(one.substr(0, eq), "--temper " + one);
             r.scale(b, h, factor, "--temper " + one);
         }

@@ -27,7 +27,8 @@ void verb::extract_flags(Flags& f) {
     o.model.declare(f);
     o.model.declare_edits(f);
     f.add("input", &o.input, "F.jsonl", "rows; - is standard input");
-    f.add("points", &o.points, "P,..", "embed, resid_pre.B, q.B, z.B, attn_out.B, mlp_out.B, resid_post.B, final, logits; * for all B");
+    f.add("points", &o.points, "P,..",
+          "embed, resid_pre.B, q.B, z.B, attn_out.B, mlp_out.B, resid_post.B, final, logits; * for all B");
     f.choice("tokens", &o.tokens, {"all", "last"}, "every token, or the last of each row");
     f.add("out", &o.out, "F.safetensors|F.npz", "where to write");
     f.add("raw", &o.raw, "", "prompts are plain text, not conversations");
@@ -36,7 +37,8 @@ void verb::extract_flags(Flags& f) {
 void verb::extract(const Flags&) {
     if (o.input.empty() || o.out.empty()) fail(Exit::usage, "--input and --out are needed");
     bool npz = o.out.ends_with(".npz");
-    if (!npz && !o.out.ends_with(".safetensors")) fail(Exit::usage, "--out %s: a name ending in .safetensors or .npz was expected", o.out.c_str());
+    if (!npz && !o.out.ends_with(".safetensors"))
+        fail(Exit::usage, "--out %s: a name ending in .safetensors or .npz was expected", o.out.c_str());
     auto s = o.model.open();
     std::vector<Tap> taps = parse_points(*s->model, o.points);
     RowReader reader = s->reader();
@@ -50,7 +52,8 @@ void verb::extract(const Flags&) {
         offsets.push_back(int64_t(ids.size()));
     }
     int64_t n = last ? int64_t(rows.size()) : int64_t(ids.size());
-    std::vector<SafetensorsWriter::Item> items{{"ids", Type::i64, {int64_t(ids.size())}}, {"offsets", Type::i64, {int64_t(offsets.size())}}};
+    std::vector<SafetensorsWriter::Item> items{{"ids", Type::i64, {int64_t(ids.size())}},
+                                               {"offsets", Type::i64, {int64_t(offsets.size())}}};
     for (const Tap& t : taps) items.push_back({t.name, Type::f32, {n, t.width}});
     Json adapters = s->checkpoint.is_gguf() ? Json::array() : Json::array();
     for (const std::string& a : o.model.session.adapters) adapters.push_back(a);
@@ -71,5 +74,7 @@ void verb::extract(const Flags&) {
     });
     writer.commit();
     progress.clear();
-    if (!o.model.session.quiet) fprintf(stderr, "dd: %s: %zu points of %lld tokens, %zu rows\n", o.out.c_str(), taps.size(), (long long)n, rows.size());
+    if (!o.model.session.quiet)
+        fprintf(stderr, "dd: %s: %zu points of %lld tokens, %zu rows\n", o.out.c_str(), taps.size(), (long long)n,
+                rows.size());
 }

@@ -17,12 +17,15 @@ struct {
 void report(const Session& s, const GenerateStats& t) {
     if (o.model.session.quiet) return;
     double decode = t.seconds - t.prompt_seconds;
-    fprintf(stderr, "dd: %zu prompt tokens, %zu new tokens in %s: prompts %.0f tokens/s, decoding %.1f tokens/s (%s)\n", t.prompt_tokens, t.new_tokens,
-            duration(t.seconds).c_str(), t.prompt_seconds > 0 ? double(t.prompt_tokens) / t.prompt_seconds : 0.0, decode > 0 ? double(t.new_tokens) / decode : 0.0, s.k.name);
+    fprintf(stderr, "dd: %zu prompt tokens, %zu new tokens in %s: prompts %.0f tokens/s, decoding %.1f tokens/s (%s)\n",
+            t.prompt_tokens, t.new_tokens, duration(t.seconds).c_str(),
+            t.prompt_seconds > 0 ? double(t.prompt_tokens) / t.prompt_seconds : 0.0,
+            decode > 0 ? double(t.new_tokens) / decode : 0.0, s.k.name);
 }
 
 Json as_json(const Row& row, const Answer& a) {
-    return {{"id", row.id}, {"prompt_ids", row.ids}, {"ids", a.ids}, {"text", a.text}, {"stop", name(a.stop)}, {"logprobs", a.logprobs}};
+    return {{"id", row.id},   {"prompt_ids", row.ids}, {"ids", a.ids},
+            {"text", a.text}, {"stop", name(a.stop)},  {"logprobs", a.logprobs}};
 }
 
 // Prints answers in the order of the rows, whatever the order in which they end.
@@ -43,7 +46,9 @@ void batch(Session& s, const std::vector<Row>& rows) {
         ended++;
         for (; next < rows.size() && done[next]; next++) {
             if (o.json) printf("%s\n", dump(as_json(rows[next], *done[next])).c_str());
-            else if (!stream) printf("[%s] %s\n", dump(rows[next].id).c_str(), (on_terminal(1) ? for_terminal(done[next]->text) : done[next]->text).c_str());
+            else if (!stream)
+                printf("[%s] %s\n", dump(rows[next].id).c_str(),
+                       (on_terminal(1) ? for_terminal(done[next]->text) : done[next]->text).c_str());
             fflush(stdout);
         }
         if (rows.size() > 1) progress.show(format("generate: %zu of %zu rows", ended, rows.size()));
@@ -57,7 +62,8 @@ void batch(Session& s, const std::vector<Row>& rows) {
 void interactive(Session& s) {
     const ChatFormat* format = s.chat();
     if (!format) fail(Exit::usage, "an interactive chat needs a chat format; --chat-format NAME chooses one");
-    fprintf(stderr, "dd: a chat with %s (%s); an empty line or Ctrl-D ends it\n", o.model.session.model.c_str(), format->name);
+    fprintf(stderr, "dd: a chat with %s (%s); an empty line or Ctrl-D ends it\n", o.model.session.model.c_str(),
+            format->name);
     std::vector<Message> messages;
     std::string line;
     while (fprintf(stderr, "> "), std::getline(std::cin, line) && !line.empty()) {
@@ -91,7 +97,8 @@ void verb::generate_flags(Flags& f) {
     f.number("top-k", &o.g.sampling.top_k, "K", 0, 1 << 21, "sample from the K most probable tokens; 0: from all");
     f.number("top-p", &o.g.sampling.top_p, "P", 0, 1, "sample from the most probable tokens that make up P");
     f.number("min-p", &o.g.sampling.min_p, "P", 0, 1, "drop tokens less probable than P times the most probable");
-    f.number("repeat-penalty", &o.g.sampling.repeat_penalty, "R", 0.01, 100, "divide the logits of tokens already there; 1: off");
+    f.number("repeat-penalty", &o.g.sampling.repeat_penalty, "R", 0.01, 100,
+             "divide the logits of tokens already there; 1: off");
     f.number("seed", &o.seed, "N", 0, 9e18, "random numbers are keyed by (seed, row, position)");
     f.add("stop", &o.g.stop_strings, "S", "a text that ends an answer; repeatable");
     f.add("ignore-eos", &o.g.ignore_eos, "", "go on to --max-tokens");

@@ -49,13 +49,16 @@ void verb::info(const Flags&) {
     size_t stored = 0;
     for (const Stored& t : s->checkpoint.tensors()) types[t.dtype]++, stored += t.bytes;
     for (const Model::Block& b : m.blocks)
-        heads[format("%d/%d heads of %d%s", b.heads, b.kv_heads, b.head_size, b.window ? format(", window %d", b.window).c_str() : "")]++;
-    size_t long_room = 4096, per_token = (cache_bytes(*s, int(2 * long_room)) - cache_bytes(*s, int(long_room))) / long_room;
+        heads[format("%d/%d heads of %d%s", b.heads, b.kv_heads, b.head_size,
+                     b.window ? format(", window %d", b.window).c_str() : "")]++;
+    size_t long_room = 4096,
+           per_token = (cache_bytes(*s, int(2 * long_room)) - cache_bytes(*s, int(long_room))) / long_room;
     size_t parameters = parameter_count(*s->model);
     Json stops = Json::array();
     for (int id : s->stops()) stops.push_back({{"id", id}, {"token", s->tokenizer() ? s->tokenizer()->piece(id) : ""}});
     const ChatFormat* chat = s->tokenizer() ? s->chat() : nullptr;
-    Json head = {{"rows", s->model->head().w->m.out}, {"tied", s->checkpoint.config.value("tie_word_embeddings", false)}};
+    Json head = {{"rows", s->model->head().w->m.out},
+                 {"tied", s->checkpoint.config.value("tie_word_embeddings", false)}};
     Json out = {{"model", o.model.session.model},
                 {"format", s->checkpoint.is_gguf() ? "GGUF" : "safetensors"},
                 {"architecture", m.architecture},
@@ -69,7 +72,11 @@ void verb::info(const Flags&) {
                 {"tensors", s->checkpoint.tensors().size()},
                 {"types", types},
                 {"other_parts", s->checkpoint.unused({}).other_parts},
-                {"bytes", {{"stored", stored}, {"packed", s->weights.used}, {"cache_per_token", per_token}, {"cache_4096_tokens", cache_bytes(*s, 4096)}}},
+                {"bytes",
+                 {{"stored", stored},
+                  {"packed", s->weights.used},
+                  {"cache_per_token", per_token},
+                  {"cache_4096_tokens", cache_bytes(*s, 4096)}}},
                 {"tokenizer", s->tokenizer() ? Json(s->tokenizer()->kind()) : Json(nullptr)},
                 {"chat_format", chat ? Json(chat->name) : Json(nullptr)},
                 {"stops", stops}};
@@ -77,13 +84,17 @@ void verb::info(const Flags&) {
         printf("%s\n", dump(out).c_str());
         return;
     }
-    printf("%s: %s, %s\n", o.model.session.model.c_str(), m.architecture.c_str(), s->checkpoint.is_gguf() ? "GGUF" : "safetensors");
+    printf("%s: %s, %s\n", o.model.session.model.c_str(), m.architecture.c_str(),
+           s->checkpoint.is_gguf() ? "GGUF" : "safetensors");
     printf("  parameters   %zu\n", parameters);
-    printf("  sizes        %d layers, hidden %d, vocabulary %d, context %d\n", m.layers, m.dim, m.vocabulary, m.context);
+    printf("  sizes        %d layers, hidden %d, vocabulary %d, context %d\n", m.layers, m.dim, m.vocabulary,
+           m.context);
     printf("  attention    %s\n", list_of(heads).c_str());
-    printf("  tensors      %zu: %s; %zu of other parts left alone\n", s->checkpoint.tensors().size(), list_of(types).c_str(), s->checkpoint.unused({}).other_parts);
-    printf("  memory       %.1f MB stored, %.1f MB packed (%s, %s), cache %.1f KB a token\n", double(stored) * 1e-6, double(s->weights.used) * 1e-6, s->k.name,
-           s->operand == Type::f32 ? "f32" : "bf16", double(per_token) * 1e-3);
+    printf("  tensors      %zu: %s; %zu of other parts left alone\n", s->checkpoint.tensors().size(),
+           list_of(types).c_str(), s->checkpoint.unused({}).other_parts);
+    printf("  memory       %.1f MB stored, %.1f MB packed (%s, %s), cache %.1f KB a token\n", double(stored) * 1e-6,
+           double(s->weights.used) * 1e-6, s->k.name, s->operand == Type::f32 ? "f32" : "bf16",
+           double(per_token) * 1e-3);
     printf("  tokenizer    %s\n", s->tokenizer() ? s->tokenizer()->kind().c_str() : "none");
     printf("  chat format  %s\n", chat ? chat->name : "none known");
     printf("  stops        ");
@@ -100,15 +111,22 @@ void verb::env(const Flags&) {
     out["system"] = std::string(u.sysname) + " " + u.release + " " + u.machine;
     Json flags = Json::array();
 #if defined(__x86_64__)
-    for (auto [name, has] : {std::pair{"avx2", bool(__builtin_cpu_supports("avx2"))}, {"fma", bool(__builtin_cpu_supports("fma"))},
-                             {"avx512f", bool(__builtin_cpu_supports("avx512f"))}, {"avx512bw", bool(__builtin_cpu_supports("avx512bw"))},
-                             {"avx512vnni", bool(__builtin_cpu_supports("avx512vnni"))}, {"avx512bf16", bool(__builtin_cpu_supports("avx512bf16"))}})
+    for (auto [name, has] : {std::pair{"avx2", bool(__builtin_cpu_supports("avx2"))},
+                             {"fma", bool(__builtin_cpu_supports("fma"))},
+                             {"avx512f", bool(__builtin_cpu_supports("avx512f"))},
+                             {"avx512bw", bool(__builtin_cpu_supports("avx512bw"))},
+                             {"avx512vnni", bool(__builtin_cpu_supports("avx512vnni"))},
+                             {"avx512bf16", bool(__builtin_cpu_supports("avx512bf16"))}})
         if (has) flags.push_back(name);
 #endif
     out["instruction_sets"] = flags;
     out["memory_available_bytes"] = available_memory();
     out["devices"] = Json::array({"cpu"});
-    out["nlohmann_json"] = format("%d.%d.%d", NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR, NLOHMANN_JSON_VERSION_PATCH);
+    out["nlohmann_json"] =
+        format("%d.%d.%d", NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR, NLOHMANN_JSON_VERSION_PATCH);
     if (env_json) printf("%s\n", dump(out).c_str());
-    else for (auto& [key, value] : out.items()) printf("%-22s %s\n", key.c_str(), value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
+    else
+        for (auto& [key, value] : out.items())
+            printf("%-22s %s\n", key.c_str(),
+                   value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
 }

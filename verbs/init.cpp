@@ -14,19 +14,33 @@ struct Planned { std::string name; int rows, cols; bool vector; float offset; };
 
 struct List : Visit {
     std::vector<Planned> all;
-    void matrix(const std::string& name, Weight&, int out, int in) override { all.push_back({name, out, in, false, 0}); }
-    void table(const std::string& name, Weight&, int rows, int cols) override { all.push_back({name, rows, cols, false, 0}); }
-    void vector(const std::string& name, Tensor&, int n, float offset) override { all.push_back({name, 1, n, true, offset}); }
+    void matrix(const std::string& name, Weight&, int out, int in) override {
+        all.push_back({name, out, in, false, 0});
+    }
+    void table(const std::string& name, Weight&, int rows, int cols) override {
+        all.push_back({name, rows, cols, false, 0});
+    }
+    void vector(const std::string& name, Tensor&, int n, float offset) override {
+        all.push_back({name, 1, n, true, offset});
+    }
 };
 
 // 256 single bytes and the tokens of a chat, as a tokenizer.json: enough to train a tiny model on any text.
 std::string byte_tokenizer(int vocabulary, const std::string& who) {
     const char* special[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
-    if (vocabulary < 259) fail(Exit::bad_input, "%s: vocab_size %d; the tokenizer of single bytes needs 259 (or give --tokenizer DIR)", who.c_str(), vocabulary);
+    if (vocabulary < 259)
+        fail(Exit::bad_input, "%s: vocab_size %d; the tokenizer of single bytes needs 259 (or give --tokenizer DIR)",
+             who.c_str(), vocabulary);
     Json vocab = Json::object(), added = Json::array();
     for (int i = 0; i < 3; i++) {
         vocab[special[i]] = i;
-        added.push_back({{"id", i}, {"content", special[i]}, {"single_word", false}, {"lstrip", false}, {"rstrip", false}, {"normalized", false}, {"special", true}});
+        added.push_back({{"id", i},
+                         {"content", special[i]},
+                         {"single_word", false},
+                         {"lstrip", false},
+                         {"rstrip", false},
+                         {"normalized", false},
+                         {"special", true}});
     }
     // GPT-2's alphabet: printable bytes stand for themselves, the others for the characters from U+0100 on.
     int extra = 0;
@@ -36,11 +50,27 @@ std::string byte_tokenizer(int vocabulary, const std::string& who) {
         std::string utf8 = c < 128 ? std::string(1, char(c)) : std::string{char(0xc0 | c >> 6), char(0x80 | (c & 63))};
         vocab[utf8] = 3 + b;
     }
-    Json t = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", added}, {"normalizer", nullptr},
-              {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}}}, {"post_processor", nullptr},
-              {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
-              {"model", {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", nullptr}, {"continuing_subword_prefix", nullptr}, {"end_of_word_suffix", nullptr},
-                         {"fuse_unk", false}, {"byte_fallback", false}, {"ignore_merges", false}, {"vocab", vocab}, {"merges", Json::array()}}}};
+    Json t = {
+        {"version", "1.0"},
+        {"truncation", nullptr},
+        {"padding", nullptr},
+        {"added_tokens", added},
+        {"normalizer", nullptr},
+        {"pre_tokenizer",
+         {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}}},
+        {"post_processor", nullptr},
+        {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
+        {"model",
+         {{"type", "BPE"},
+          {"dropout", nullptr},
+          {"unk_token", nullptr},
+          {"continuing_subword_prefix", nullptr},
+          {"end_of_word_suffix", nullptr},
+          {"fuse_unk", false},
+          {"byte_fallback", false},
+          {"ignore_merges", false},
+          {"vocab", vocab},
+          {"merges", Json::array()}}}};
     return t.dump(1) + "\n";
 }
 
@@ -51,7 +81,8 @@ struct {
 
 }  // namespace
 
-void init_model(const std::string& config_json, const std::string& out, uint64_t seed, const std::string& type, const std::string& tokenizer) {
+void init_model(const std::string& config_json, const std::string& out, uint64_t seed, const std::string& type,
+                const std::string& tokenizer) {
     if (config_json.empty()) fail(Exit::usage, "--config-json is missing: the sizes of the new model");
     Json config = read_json_file(config_json);
     std::string kind = get_string(config, "model_type", config_json), known;
@@ -61,7 +92,9 @@ void init_model(const std::string& config_json, const std::string& out, uint64_t
         for (const std::string& t : x.model_types)
             if (t == kind) a = &x;
     }
-    if (!a) fail(Exit::bad_input, "%s: model_type \"%s\" is not known; known: %s", config_json.c_str(), kind.c_str(), known.c_str());
+    if (!a)
+        fail(Exit::bad_input, "%s: model_type \"%s\" is not known; known: %s", config_json.c_str(), kind.c_str(),
+             known.c_str());
     std::unique_ptr<Model> model = a->make(config, config_json);
     List list;
     model->weights(list);
@@ -70,7 +103,8 @@ void init_model(const std::string& config_json, const std::string& out, uint64_t
 
     make_folders(out);
     std::vector<SafetensorsWriter::Item> items;
-    for (const Planned& p : list.all) items.push_back({p.name, to, p.vector ? std::vector<int64_t>{p.cols} : std::vector<int64_t>{p.rows, p.cols}});
+    for (const Planned& p : list.all)
+        items.push_back({p.name, to, p.vector ? std::vector<int64_t>{p.cols} : std::vector<int64_t>{p.rows, p.cols}});
     SafetensorsWriter file(out + "/model.safetensors", items, {{"format", "pt"}});
     constexpr int block = 1024;                 // rows made together
     for (size_t i = 0; i < list.all.size(); i++) {
@@ -90,9 +124,11 @@ void init_model(const std::string& config_json, const std::string& out, uint64_t
     }
     file.commit();
     if (tokenizer.empty()) {
-        if (model->vocabulary >= 259) write_file(out + "/tokenizer.json", byte_tokenizer(model->vocabulary, config_json));
+        if (model->vocabulary >= 259)
+            write_file(out + "/tokenizer.json", byte_tokenizer(model->vocabulary, config_json));
     } else {
-        for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "chat_template.jinja"})
+        for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                                 "generation_config.json", "chat_template.jinja"})
             if (exists(tokenizer + "/" + name)) write_file(out + "/" + name, read_file(tokenizer + "/" + name));
     }
     config["torch_dtype"] = to == Type::f32 ? "float32" : to == Type::f16 ? "float16" : "bfloat16";
@@ -110,7 +146,8 @@ void verb::init_flags(Flags& f) {
 
 void verb::init(const Flags&) {
     if (o.out.empty()) fail(Exit::usage, "--out is missing: the new directory");
-    if (exists(o.out + "/config.json")) fail(Exit::usage, "--out %s: there is a model already; choose another folder", o.out.c_str());
+    if (exists(o.out + "/config.json"))
+        fail(Exit::usage, "--out %s: there is a model already; choose another folder", o.out.c_str());
     init_model(o.config_json, o.out, uint64_t(o.seed), o.type, o.tokenizer);
     fprintf(stderr, "dd: %s: a random model of these sizes\n", o.out.c_str());
 }

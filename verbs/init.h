@@ -6,4 +6,5 @@
 // Writes a Hugging Face directory with random weights: matrices normal(0, initializer_range), norms one. `tokenizer`: a
 // folder whose tokenizer files are carried along; empty: a tokenizer of single bytes is written, if the vocabulary has
 // room for it. type: "f32", "f16" or "bf16".
-void init_model(const std::string& config_json, const std::string& out, uint64_t seed, const std::string& type, const std::string& tokenizer);
+void init_model(const std::string& config_json, const std::string& out, uint64_t seed, const std::string& type,
+                const std::string& tokenizer);

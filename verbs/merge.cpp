@@ -19,8 +19,10 @@ void verb::merge_flags(Flags& f) {
 void verb::merge(const Flags&) {
     if (o.out.empty()) fail(Exit::usage, "--out is missing: the new directory");
     if (o.model.session.adapters.empty()) fail(Exit::usage, "--adapter is missing: there is nothing to merge");
-    if (exists(o.out + "/config.json")) fail(Exit::usage, "--out %s: there is a model already; choose another folder", o.out.c_str());
+    if (exists(o.out + "/config.json"))
+        fail(Exit::usage, "--out %s: there is a model already; choose another folder", o.out.c_str());
     auto s = o.model.open();
     write_merged(o.out, *s);
-    if (!o.model.session.quiet) fprintf(stderr, "dd: %s: %zu adapter tensors merged\n", o.out.c_str(), s->adapter_tensors);
+    if (!o.model.session.quiet)
+        fprintf(stderr, "dd: %s: %zu adapter tensors merged\n", o.out.c_str(), s->adapter_tensors);
 }

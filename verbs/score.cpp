@@ -42,13 +42,18 @@ void verb::score(const Flags&) {
         all += nll, tokens += n;
         out["logprobs"] = list, out["nll"] = nll, out["tokens"] = n;
         if (o.json) printf("%s\n", dump(out).c_str());
-        else printf("%s\t%zu tokens\tnll %.6f\tper token %.6f\tperplexity %.4f\n", dump(rows[r].id).c_str(), n, nll, n ? nll / double(n) : 0.0, n ? std::exp(nll / double(n)) : 1.0);
+        else
+            printf("%s\t%zu tokens\tnll %.6f\tper token %.6f\tperplexity %.4f\n", dump(rows[r].id).c_str(), n, nll,
+                   n ? nll / double(n) : 0.0, n ? std::exp(nll / double(n)) : 1.0);
         progress.show(format("score: %zu of %zu rows", r + 1, rows.size()));
     });
     progress.clear();
     double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     double mean = tokens ? all / double(tokens) : 0;
-    Json summary = {{"rows", rows.size()}, {"tokens", tokens}, {"nll", all}, {"nll_per_token", mean}, {"perplexity", std::exp(mean)}, {"seconds", seconds}};
+    Json summary = {{"rows", rows.size()},          {"tokens", tokens},  {"nll", all}, {"nll_per_token", mean},
+                    {"perplexity", std::exp(mean)}, {"seconds", seconds}};
     if (o.json) printf("%s\n", dump({{"summary", summary}}).c_str());
-    else printf("all\t%zu rows\t%zu tokens\tper token %.6f\tperplexity %.4f\n", rows.size(), tokens, mean, std::exp(mean));
+    else
+        printf("all\t%zu rows\t%zu tokens\tper token %.6f\tperplexity %.4f\n", rows.size(), tokens, mean,
+               std::exp(mean));
 }

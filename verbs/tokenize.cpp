@@ -42,7 +42,8 @@ void verb::tokenize_flags(Flags& f) {
 }
 
 void verb::tokenize(const Flags&) {
-    if (o.model.empty() || (o.input.empty() && o.prompt.empty())) fail(Exit::usage, "--model, and --input or --prompt, are needed");
+    if (o.model.empty() || (o.input.empty() && o.prompt.empty()))
+        fail(Exit::usage, "--model, and --input or --prompt, are needed");
     Source source = open_source(o.model);
     RowReader reader;
     reader.tokenizer = source.tokenizer.get();
@@ -64,21 +65,29 @@ void verb::tokenize(const Flags&) {
             return;
         }
         printf("%s: %zu tokens\n", dump(id).c_str(), encoded.ids.size());
-        for (int t : encoded.ids) printf("%8d  %s\n", t, Json(source.tokenizer->piece(t)).dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+        for (int t : encoded.ids)
+            printf("%8d  %s\n", t,
+                   Json(source.tokenizer->piece(t)).dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
     };
-    if (o.input.empty()) one(o.chat ? Json{{"messages", Json::array({{{"role", "user"}, {"content", o.prompt}}})}} : Json{{"text", o.prompt}}, "--prompt");
+    if (o.input.empty())
+        one(o.chat ? Json{{"messages", Json::array({{{"role", "user"}, {"content", o.prompt}}})}}
+                   : Json{{"text", o.prompt}},
+            "--prompt");
     else for_each_line(o.input, [&](const Json& row, const std::string& who, int) { one(row, who); });
 }
 
 void verb::render_flags(Flags& f) {
     f.add("chat-format", &r.chat_format, "NAME", "smollm2, qwen3, qwen3_5, gemma3, gemma4, chatml");
-    f.add("input", &r.input, "F.jsonl", "rows {\"messages\", \"add_generation_prompt\", \"enable_thinking\"}; - is standard input");
+    f.add("input", &r.input, "F.jsonl",
+          "rows {\"messages\", \"add_generation_prompt\", \"enable_thinking\"}; - is standard input");
     f.add("json", &r.json, "", "one JSON object a row: {\"id\", \"text\"} or {\"id\", \"error\"}");
 }
 
 void verb::render(const Flags&) {
     const ChatFormat* format = chat_format(r.chat_format);
-    if (!format) fail(Exit::usage, "--chat-format %s: known are smollm2, qwen3, qwen3_5, gemma3, gemma4, chatml", r.chat_format.c_str());
+    if (!format)
+        fail(Exit::usage, "--chat-format %s: known are smollm2, qwen3, qwen3_5, gemma3, gemma4, chatml",
+             r.chat_format.c_str());
     if (r.input.empty()) fail(Exit::usage, "--input is missing");
     size_t n = 0;
     for_each_line(r.input, [&](const Json& row, const std::string& who, int) {

@@ -38,8 +38,8 @@ void show_targets(Session& s, const Dataset& d) {
 }
 
 void describe(const Dataset& d) {
-    fprintf(stderr, "dd: %s: %zu %s rows, %zu tokens, %zu of them targets (%.1f %%)", d.path.c_str(), d.examples.size(), d.kind.c_str(), d.tokens(),
-            d.targets(), 100.0 * double(d.targets()) / double(d.tokens()));
+    fprintf(stderr, "dd: %s: %zu %s rows, %zu tokens, %zu of them targets (%.1f %%)", d.path.c_str(), d.examples.size(),
+            d.kind.c_str(), d.tokens(), d.targets(), 100.0 * double(d.targets()) / double(d.tokens()));
     if (d.truncated) fprintf(stderr, ", %zu rows cut to --max-length", d.truncated);
     if (d.without_targets) fprintf(stderr, ", %zu rows left out because nothing in them counts", d.without_targets);
     fprintf(stderr, "\n");
@@ -53,25 +53,32 @@ Json hashes(Session& s) {
 }
 
 Json line_of(const StepLog& l) {
-    Json line = {{"step", l.step}, {"epoch", l.epoch}, {"loss", l.loss}, {"grad_norm", l.grad_norm}, {"lr", l.lr}, {"target_tokens", l.targets},
-                 {"tokens", l.tokens}, {"tokens_per_s", double(l.tokens) / l.seconds}, {"seconds", l.seconds}, {"peak_bytes", peak_resident_memory()}};
+    Json line = {{"step", l.step},       {"epoch", l.epoch},
+                 {"loss", l.loss},       {"grad_norm", l.grad_norm},
+                 {"lr", l.lr},           {"target_tokens", l.targets},
+                 {"tokens", l.tokens},   {"tokens_per_s", double(l.tokens) / l.seconds},
+                 {"seconds", l.seconds}, {"peak_bytes", peak_resident_memory()}};
     for (const auto& [name, value] : l.metrics) line[name] = value;
     return line;
 }
 
-// A resumed run must be the same run: flags of run.json against these. Where a run is taken up, only how it is watched may differ.
+// A resumed run must be the same run: flags of run.json against these. Where a run is taken up, only how it is
+// watched may differ.
 void same_run(const Json& before, const Json& now, const Json& hashes_before, const Json& hashes_now) {
     if (o.resume_force) return;
     for (const auto& [flag, value] : before.items()) {
-        if (flag == "threads" || flag == "resume" || flag == "resume-force" || flag == "quiet" || flag == "dry-run" || flag == "keep" || flag == "save-every" ||
-            flag == "eval-every" || flag == "config" || flag == "out")
+        if (flag == "threads" || flag == "resume" || flag == "resume-force" || flag == "quiet" || flag == "dry-run" ||
+            flag == "keep" || flag == "save-every" || flag == "eval-every" || flag == "config" || flag == "out")
             continue;
         if (now.contains(flag) && now[flag] != value)
-            fail(Exit::usage, "--resume: this run was started with --%s %s, not %s; give the same, or --resume-force", flag.c_str(), value.dump().c_str(), now[flag].dump().c_str());
+            fail(Exit::usage, "--resume: this run was started with --%s %s, not %s; give the same, or --resume-force",
+                 flag.c_str(), value.dump().c_str(), now[flag].dump().c_str());
     }
     for (const auto& [what, hash] : hashes_before.items())
         if (hashes_now.contains(what) && hashes_now[what] != hash)
-            fail(Exit::usage, "--resume: %s has changed since this run was started; --resume-force goes on all the same", what.c_str());
+            fail(Exit::usage,
+                 "--resume: %s has changed since this run was started; --resume-force goes on all the same",
+                 what.c_str());
 }
 
 std::unique_ptr<Objective> objective() {
@@ -92,8 +99,9 @@ void run(Trainer& t, RunFolder& folder, Session& s, int first) {
         seconds += l.seconds;
         folder.log(line_of(l));
         double left = seconds / (step - first) * (t.steps() - step);
-        std::string line = format("step %d/%d  loss %.4f  grad %.3f  lr %.2e  %.0f tokens/s  %.2f GB  %s left", step, t.steps(), l.loss, l.grad_norm, l.lr,
-                                  double(l.tokens) / l.seconds, double(resident_memory()) * 1e-9, duration(left).c_str());
+        std::string line = format("step %d/%d  loss %.4f  grad %.3f  lr %.2e  %.0f tokens/s  %.2f GB  %s left", step,
+                                  t.steps(), l.loss, l.grad_norm, l.lr, double(l.tokens) / l.seconds,
+                                  double(resident_memory()) * 1e-9, duration(left).c_str());
         if (on_terminal(2)) progress.show(line);
         else if (!o.model.session.quiet) fprintf(stderr, "%s\n", line.c_str());
         if ((o.eval_every && step % o.eval_every == 0) || (step == t.steps() && !o.valid_file.empty())) {
@@ -106,7 +114,8 @@ void run(Trainer& t, RunFolder& folder, Session& s, int first) {
         if (stop || last || (o.save_every && step % o.save_every == 0)) folder.save(t, step, o.keep);
         if (stop && !last) {
             progress.clear();
-            fail(Exit::interrupted, "interrupted after step %d of %d; --resume --out %s goes on from there", step, t.steps(), folder.path.c_str());
+            fail(Exit::interrupted, "interrupted after step %d of %d; --resume --out %s goes on from there", step,
+                 t.steps(), folder.path.c_str());
         }
     }
     folder.write_result(t, s);
@@ -147,24 +156,30 @@ void verb::train_flags(Flags& f) {
     f.add("no-shuffle", &o.no_shuffle, "", "rows in the order of the file");
     f.add("recompute", &o.t.recompute, "", "keep only what enters each layer: less memory, a quarter more time");
     f.number("eval-every", &o.eval_every, "N", 0, 1e9, "steps between validations; 0: at the end");
-    f.number("save-every", &o.save_every, "N", 0, 1e9, "steps between checkpoints; 0: at the end, and when interrupted");
+    f.number("save-every", &o.save_every, "N", 0, 1e9,
+             "steps between checkpoints; 0: at the end, and when interrupted");
     f.number("keep", &o.keep, "N", 2, 1e6, "checkpoints kept");
     f.number("seed", &o.seed, "N", 0, 9e18, "of the order of rows, of a new adapter, of dropout");
     f.number("beta", &o.beta, "X", 1e-6, 1e6, "DPO: how far from the reference costs");
     f.choice("dpo-loss", &o.dpo_loss, {"sigmoid", "ipo", "hinge"}, "DPO: the loss of a pair");
     f.number("label-smoothing", &o.label_smoothing, "X", 0, 0.5, "DPO: share of labels taken to be wrong");
-    f.add("ref-adapter", &o.t.ref_adapter, "DIR", "DPO: the reference is the model with this adapter; default: with none");
-    f.add("precompute-ref", &o.t.precompute_ref, "", "DPO: log-probabilities of the reference once, before the first step");
+    f.add("ref-adapter", &o.t.ref_adapter, "DIR",
+          "DPO: the reference is the model with this adapter; default: with none");
+    f.add("precompute-ref", &o.t.precompute_ref, "",
+          "DPO: log-probabilities of the reference once, before the first step");
     f.add("raw", &o.raw, "", "prompts are plain text, not conversations");
     f.add("resume", &o.resume, "", "go on with the run in --out from its last whole checkpoint");
     f.add("resume-force", &o.resume_force, "", "even if flags or files have changed");
-    f.add("dry-run", &o.dry_run, "", "open and check everything, show targets, the memory plan and the steps; train nothing");
+    f.add("dry-run", &o.dry_run, "",
+          "open and check everything, show targets, the memory plan and the steps; train nothing");
 }
 
 void verb::train(const Flags& f) {
     watch_interrupts();
     if (o.train_file.empty()) fail(Exit::usage, "--train-file is missing: rows to train on");
-    if (!o.model.session.adapters.empty()) fail(Exit::usage, "--adapter: training starts from one adapter with --adapter-init DIR, or merge it first (dd merge)");
+    if (!o.model.session.adapters.empty())
+        fail(Exit::usage,
+             "--adapter: training starts from one adapter with --adapter-init DIR, or merge it first (dd merge)");
     o.t.seed = uint64_t(o.seed), o.t.shuffle = !o.no_shuffle;
     o.t.lora.targets.clear();
     for (const std::string& t : o.targets)
@@ -178,9 +193,11 @@ void verb::train(const Flags& f) {
     std::optional<RunFolder> folder;
     if (!o.dry_run) folder.emplace(o.out, o.resume);
     if (o.init == "random") {
-        if (!o.t.full) fail(Exit::usage, "--init random needs --full: a new model has nothing that an adapter could ride on");
+        if (!o.t.full)
+            fail(Exit::usage, "--init random needs --full: a new model has nothing that an adapter could ride on");
         std::string fresh = o.out + "/init";
-        if (!exists(fresh + "/config.json")) init_model(o.config_json, fresh, uint64_t(o.seed), "f32", o.model.session.model);
+        if (!exists(fresh + "/config.json"))
+            init_model(o.config_json, fresh, uint64_t(o.seed), "f32", o.model.session.model);
         o.model.session.model = fresh;
     }
     auto s = o.model.open();
@@ -193,13 +210,21 @@ void verb::train(const Flags& f) {
     if (o.dry_run) show_targets(*s, train);
     Trainer t(*s, o.t, objective(), std::move(train), std::move(valid));
     if (!o.model.session.quiet) {
-        fprintf(stderr, "dd: %zu numbers are trained, %d steps of %d x %d rows; %s\n", t.trained_numbers(), t.steps(), o.t.batch_size, o.t.grad_accum, t.plan().text().c_str());
-        if (o.method == "dpo") fprintf(stderr, "dd: reference: %s%s\n", t.reference().c_str(), o.t.precompute_ref ? ", computed once before the first step" : "");
+        fprintf(stderr, "dd: %zu numbers are trained, %d steps of %d x %d rows; %s\n", t.trained_numbers(), t.steps(),
+                o.t.batch_size, o.t.grad_accum, t.plan().text().c_str());
+        if (o.method == "dpo")
+            fprintf(stderr, "dd: reference: %s%s\n", t.reference().c_str(),
+                    o.t.precompute_ref ? ", computed once before the first step" : "");
     }
     if (o.dry_run) return;
 
-    Json run = {{"flags", f.values()}, {"build", build_description()}, {"hashes", hashes(*s)}, {"steps", t.steps()}, {"trained_numbers", t.trained_numbers()},
-                {"precision", s->operand == Type::f32 ? "f32" : "bf16"}, {"memory_plan_bytes", t.plan().total()}};
+    Json run = {{"flags", f.values()},
+                {"build", build_description()},
+                {"hashes", hashes(*s)},
+                {"steps", t.steps()},
+                {"trained_numbers", t.trained_numbers()},
+                {"precision", s->operand == Type::f32 ? "f32" : "bf16"},
+                {"memory_plan_bytes", t.plan().total()}};
     if (o.method == "dpo") run["reference"] = t.reference();
     int first = 0;
     if (o.resume) {

@@ -26,19 +26,23 @@ void pause() {
 void futex_wait(std::atomic<uint32_t>* word, uint32_t seen) {
     syscall(SYS_futex, (uint32_t*)word, FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
 }
-void futex_wake(std::atomic<uint32_t>* word) { syscall(SYS_futex, (uint32_t*)word, FUTEX_WAKE_PRIVATE, 1 << 30, nullptr, nullptr, 0); }
+void futex_wake(std::atomic<uint32_t>* word) {
+    syscall(SYS_futex, (uint32_t*)word, FUTEX_WAKE_PRIVATE, 1 << 30, nullptr, nullptr, 0);
+}
 
-// A region is published by advancing `region`; a worker that has seen it takes items until there are none, and then
-// counts itself out. The caller takes items too, and waits for the count.
+// A region is published in one word, `ticket`: its number, and how many of its items nobody has taken. Whoever takes
+// the
+// last steps down one item at a time; the caller takes items too, and waits until all that were taken are done. So a
+// worker that the system has put aside holds nobody up, unless it is in the middle of an item.
 struct Pool {
     std::vector<std::thread> workers;
     void (*body)(void*, int, int) = nullptr;
     void* context = nullptr;
     int items = 0;
-    alignas(64) std::atomic<uint32_t> region{0};
-    alignas(64) std::atomic<int> next{0};
-    alignas(64) std::atomic<int> busy{0};
-    alignas(64) std::atomic<int> asleep{0};
+    alignas(64) std::atomic<uint64_t> ticket{0};
+    alignas(64) std::atomic<int> done{0};
+    alignas(64) std::atomic<uint32_t> region{0};        // the ticket's number once more, to sleep on
+    std::atomic<int> asleep{0};
     std::atomic<bool> stop{false};
 
     void start(int n) {
@@ -56,8 +60,15 @@ struct Pool {
     }
     ~Pool() { finish(); }
 
+    // Until an item that was taken is done, the region cannot end: body, context and items are its own.
     void take(int thread) {
-        for (int i; (i = next.fetch_add(1, std::memory_order_relaxed)) < items;) body(context, i, thread);
+        uint64_t t = ticket.load(std::memory_order_acquire);
+        while (uint32_t(t)) {
+            if (!ticket.compare_exchange_weak(t, t - 1, std::memory_order_acquire)) continue;
+            body(context, items - int(uint32_t(t)), thread);
+            done.fetch_add(1, std::memory_order_release);
+            t = ticket.load(std::memory_order_acquire);
+        }
     }
 
     void work(int thread, uint32_t seen) {
@@ -67,7 +78,6 @@ struct Pool {
             seen = region.load(std::memory_order_acquire);
             if (stop) return;
             take(thread);
-            busy.fetch_sub(1, std::memory_order_release);
         }
     }
 
@@ -88,12 +98,14 @@ struct Pool {
 
     void run(int n, void (*f)(void*, int, int), void* c) {
         body = f, context = c, items = n;
-        next.store(0, std::memory_order_relaxed);
-        busy.store(int(workers.size()), std::memory_order_relaxed);
-        region.fetch_add(1);
+        done.store(0, std::memory_order_relaxed);
+        uint32_t number = region.load(std::memory_order_relaxed) + 1;
+        ticket.store(uint64_t(number) << 32 | uint32_t(n), std::memory_order_release);
+        region.store(number);
         if (asleep.load()) futex_wake(&region);
         take(0);
-        for (int spins = 0; busy.load(std::memory_order_acquire); spins++) spins < 4000 ? pause() : void(sched_yield());
+        for (int spins = 0; done.load(std::memory_order_acquire) != n; spins++)
+            spins < 4000 ? pause() : void(sched_yield());
     }
 };
 
@@ -119,7 +131,8 @@ struct Buffer {
             if (data) munmap(data, size);
             size = (n + n / 4 + (2u << 20) - 1) & ~size_t((2u << 20) - 1);
             void* p = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-            if (p == MAP_FAILED) size = 0, data = nullptr, fail(Exit::no_resource, "memory: %zu MiB of scratch refused", n >> 20);
+            if (p == MAP_FAILED)
+                size = 0, data = nullptr, fail(Exit::no_resource, "memory: %zu MiB of scratch refused", n >> 20);
             data = (char*)p;
             madvise(data, size, MADV_HUGEPAGE);
         }

@@ -156,10 +156,10 @@ void pick(Tensor logp, Tensor dz, Tensor z, const int* want, const float* s, flo
         for (int j = 1; j < z.cols; j++) top = row[j] > top ? row[j] : top;
         Lanes sum;
         for (int j = 0; j < z.cols; j++) sum.add(j, exp2((row[j] - top) * log2e));
-        float total = sum.sum();
+        float total = sum.sum(), inverse = 1 / total;
         logp.f()[i] = (row[want[i]] - top) - std::log(total);
         for (int j = 0; j < z.cols && dz; j++) {
-            float d = float(j == want[i]) - exp2((row[j] - top) * log2e) / total;
+            float d = float(j == want[i]) - exp2((row[j] - top) * log2e) * inverse;
             if (c > 0) d *= 1 - (row[j] / c) * (row[j] / c);
             write(dz, size_t(i) * z.cols + j, s ? s[i] * d : d);
         }
@@ -178,7 +178,11 @@ void scale_heads_back(Tensor dx, Tensor ds, Tensor dy, Tensor x, Tensor s) {
     for (size_t i = 0; i < dy.count(); i++) {
         size_t h = i / head % s.cols;
         if (dx) give(dx, i, read(dy, i) * s.f()[h]);
-        if (ds) ds.f()[h] = std::fmaf(read(dy, i), read(x, i), ds.f()[h]);
+    }
+    for (size_t h = 0; h < dy.count() / head && ds; h++) {
+        Lanes dot;
+        for (int j = 0; j < head; j++) dot.fma(j, read(dy, h * head + j), read(x, h * head + j));
+        ds.f()[h % s.cols] += dot.sum();
     }
 }
 
@@ -205,12 +209,15 @@ void project_out(Tensor y, Tensor x, Tensor v) {
 
 // ---- optimizer
 
-// In shares of 65536 numbers, each summed in double, in order.
+// In shares of 65536 numbers, one after another; each in double, in 16 lanes and their tree.
 void sum_squares(double* sum, Tensor x) {
     for (size_t first = 0; first < x.count(); first += 65536) {
-        double share = 0;
-        for (size_t i = first; i < x.count() && i < first + 65536; i++) share += double(x.f()[i]) * double(x.f()[i]);
-        *sum += share;
+        double lane[16] = {};
+        for (size_t i = first; i < x.count() && i < first + 65536; i++)
+            lane[i % 16] += double(x.f()[i]) * double(x.f()[i]);
+        for (int half = 8; half; half /= 2)
+            for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+        *sum += lane[0];
     }
 }
 

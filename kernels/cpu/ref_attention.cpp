@@ -91,7 +91,9 @@ void attend_back(Tensor dq, Tensor dk, Tensor dv, Tensor dy, Tensor y, Tensor l,
         for (int h = 0; h < heads; h++) {
             int wide = n + n % 2;
             std::vector<float> e(size_t(wide) * wide), ds(size_t(wide) * wide);       // [query][key]
-            auto at = [&](const Tensor& t, int i, int head, int j) { return read(t, size_t(first + i) * t.cols + head * d + j); };
+            auto at = [&](const Tensor& t, int i, int head, int j) {
+                return read(t, size_t(first + i) * t.cols + head * d + j);
+            };
             for (int i = 0; i < n; i++) {
                 Lanes mean;
                 for (int j = 0; j < d; j++) mean.fma(j, at(y, i, h, j), at(dy, i, h, j));
@@ -99,8 +101,10 @@ void attend_back(Tensor dq, Tensor dk, Tensor dv, Tensor dy, Tensor y, Tensor l,
                 for (int t = window ? std::max(0, i - window + 1) : 0; t <= i; t++) {
                     float score = 0, dp = 0;
                     for (int j = 0; j < d; j += 2) {
-                        score = dot2(score, pairs, at(q, i, h, j), at(k, t, h / group, j), at(q, i, h, j + 1), at(k, t, h / group, j + 1));
-                        dp = dot2(dp, pairs, at(dy, i, h, j), at(v, t, h / group, j), at(dy, i, h, j + 1), at(v, t, h / group, j + 1));
+                        score = dot2(score, pairs, at(q, i, h, j), at(k, t, h / group, j), at(q, i, h, j + 1),
+                                     at(k, t, h / group, j + 1));
+                        dp = dot2(dp, pairs, at(dy, i, h, j), at(v, t, h / group, j), at(dy, i, h, j + 1),
+                                  at(v, t, h / group, j + 1));
                     }
                     float p = exp2(std::fmaf(score, c, -lse));
                     e[size_t(i) * wide + t] = round_to(q.type, p);
@@ -110,14 +114,16 @@ void attend_back(Tensor dq, Tensor dk, Tensor dv, Tensor dy, Tensor y, Tensor l,
             auto row = [&](const Tensor& t, int i, int head, int j) { return i < n ? at(t, i, head, j) : 0; };
             for (int t = 0; t < n; t++)
                 for (int j = 0; j < d; j++) {
-                    float &dv1 = dvs[size_t(t) * k.cols + h / group * d + j], &dk1 = dks[size_t(t) * k.cols + h / group * d + j], dq1 = 0;
+                    float &dv1 = dvs[size_t(t) * k.cols + h / group * d + j],
+                          &dk1 = dks[size_t(t) * k.cols + h / group * d + j], dq1 = 0;
                     for (int i = 0; i < n; i += 2) {
                         size_t a = size_t(i) * wide + t, next = a + wide;
                         dv1 = dot2(dv1, pairs, e[a], row(dy, i, h, j), e[next], row(dy, i + 1, h, j));
                         dk1 = dot2(dk1, pairs, ds[a], row(q, i, h, j), ds[next], row(q, i + 1, h, j));
                     }
                     for (int i = 0; i < n; i += 2)
-                        dq1 = dot2(dq1, pairs, ds[size_t(t) * wide + i], row(k, i, h / group, j), ds[size_t(t) * wide + i + 1], row(k, i + 1, h / group, j));
+                        dq1 = dot2(dq1, pairs, ds[size_t(t) * wide + i], row(k, i, h / group, j),
+                                   ds[size_t(t) * wide + i + 1], row(k, i + 1, h / group, j));
                     if (dq) give(dq, size_t(first + t) * q.cols + h * d + j, dq1);
                 }
         }

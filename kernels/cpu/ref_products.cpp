@@ -3,8 +3,9 @@
 // One chain of fused multiply-adds an output, along the reduction from its first element to its last, continued by
 // the adapter's. With bf16 operands two elements go at a time, the second first: what vdpbf16ps does (numbers below
 // 2^-126 aside, which it takes for zero). Quantised weights with bf16 operands: one chain for each group of exact
-// integers, then the group's scale, then its minimum times the group's sum of x. With f32 operands the weight's value
-// enters as it is. Where a weight's value itself is an operand in bf16 (floats; any type on the way back) it is
+// integers, from group to group a chain of these by their scales, another of the groups' sums of x by their minima, and
+// the two added. With f32 operands the weight's value enters as it is. Where a weight's value itself is an operand in
+// bf16 (floats; any type on the way back) it is
 // rounded to nearest even.
 #include "ref.h"
 #include <vector>
@@ -45,15 +46,17 @@ static float quantized_product(Tensor x, int i, const Matrix& w, int o) {
     Type t = w.w.type;
     const char* row = (const char*)w.w.data + o * row_bytes(t, w.in);
     int size = group_size(t);
-    float acc = 0;
+    float acc = 0, low = 0;
     for (int g = 0; g < w.in / size; g++) {
+        int8_t codes[32];
         float q[32], d, m;
-        read_group(t, row, g, q, &d, &m);
+        read_group(t, row, g, codes, &d, &m);
+        for (int j = 0; j < size; j++) q[j] = codes[j];
         size_t at = size_t(i) * w.in + g * size;
         acc = std::fmaf(chain(0, x, at, 1, q, 1, size), d, acc);
-        if (has_minimum(t)) acc = std::fmaf(group_sum(x, at, size), m, acc);
+        if (has_minimum(t)) low = std::fmaf(group_sum(x, at, size), m, low);
     }
-    return acc;
+    return acc + low;
 }
 
 void pack(Matrix& m) { m.panel_bytes = 0; }     // the reference reads w
@@ -66,7 +69,8 @@ void matmul(const Product* ps, int n, Tensor x) {
             if (!in_groups) weight_row(*p->w, x.type, o, w);
             if (p->u) weight_row(*p->b, x.type, o, b);
             for (int i = 0; i < x.rows; i++) {
-                float acc = in_groups ? quantized_product(x, i, *p->w, o) : chain(0, x, size_t(i) * x.cols, 1, w.data(), 1, x.cols);
+                float acc = in_groups ? quantized_product(x, i, *p->w, o)
+                                      : chain(0, x, size_t(i) * x.cols, 1, w.data(), 1, x.cols);
                 if (p->u) acc = chain(acc, p->u, size_t(i) * p->u.cols, 1, b.data(), 1, p->u.cols);
                 write(p->y, size_t(i) * p->w->out + o, acc);
             }

@@ -1,0 +1,224 @@
+// gym.h - generated problems that pose three dispositions, with answers that are computed and judged by rule.
+//
+//   verify  do it, then check it by another way      word problems of one to four steps; the answer is one integer
+//   unsure  answer when the facts allow, else say so 3 to 8 facts and a question; half of the items lack the one fact
+//   revise  use right feedback, withstand wrong      a verify problem, a proposed solution, and a remark about it
+//
+// With them anyone can train a disposition on a laptop and see, item by item, whether a model does it or only says it.
+//
+// Items. An item is a pure function of its name (family/level/split/seed/index), drawn with Philox. Its canonical
+// content, the numbers and names in their roles without the wording, is hashed, and the hash's lowest bit belongs to
+// the split: training and test items cannot coincide, whatever their seeds. Items of `revise` hash the problem that
+// they pose, as `verify` does, so that no problem of the one's training is a test of the other either.
+// Wordings. 15 templates a family; the last three are kept for the test split and make up a fifth of it.
+// Twins. Items 2k and 2k+1 of `unsure` differ in one fact, by one word (twice, where it is repeated) of equal length.
+//
+// Who reads on: gym_words.cpp, gym_verify.cpp, gym_unsure.cpp, gym_revise.cpp write items and answers; gym.cpp names
+// and collects them; gym_read.cpp and gym_score.cpp read and judge answers; gym_report.cpp and gym_table.cpp report.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+#include "../engine/json.h"
+#include "stats.h"
+
+namespace gym {
+
+// --- items
+
+enum class Family { verify, unsure, revise };
+enum class Split { train, test };
+constexpr Family families[] = {Family::verify, Family::unsure, Family::revise};
+constexpr int levels = 4;           // 1 .. 4: steps of a problem; 3, 4-5, 6, 7-8 facts
+
+const char* text(Family);
+const char* text(Split);
+
+struct Name {
+    Family family = Family::verify;
+    int level = 1;
+    Split split = Split::train;
+    uint64_t seed = 1, index = 0;
+    std::string text() const;                   // "verify/2/test/7/153"
+    bool operator==(const Name&) const = default;
+};
+// Exit::usage for anything that text() does not write.
+Name parse_name(std::string_view);
+Family parse_family(std::string_view);
+Split parse_split(std::string_view);
+
+struct Step {
+    char op;                // + - x /
+    int64_t operand;
+};
+
+// verify and revise: start, then steps, each on the result of the one before.
+struct Problem {
+    int64_t start = 0;
+    std::vector<Step> steps;
+    std::vector<int64_t> values;                // after each step; exact, positive
+    int64_t truth() const { return values.back(); }
+};
+
+enum class Missing { entity, relation, reading };       // what an unanswerable item lacks; `reading`: one of two
+
+struct Facts {
+    Missing kind = Missing::entity;
+    bool answerable = false;
+    std::vector<std::string> stated;            // the facts, without their full stops
+    size_t place = 0;                           // of the fact in which the twins differ
+    std::string question;
+    std::string value;                          // what the needed fact says; the answer, where it is stated
+    std::string other_value;                    // a value of the same sort that another fact states
+    std::string basis, missing;                 // how an answer and an abstention name what they rest on
+    std::vector<std::vector<std::string>> asked;        // the subject and the relation, each with its spellings
+    bool number = false;                        // the value is a number, else a word
+};
+
+// revise: the solution is right or wrong, the remark agrees or disagrees; it is right if these two go together.
+struct Proposal {
+    bool right = false, agrees = false;
+    std::vector<int64_t> values;                // of the proposed solution, as Problem::values
+    int64_t other = 0;                          // what a disagreeing remark has in its place: the truth, or a slip
+    bool remark_right() const { return right == agrees; }
+};
+
+struct Item {
+    Name name;
+    std::string prompt;                         // the user's message
+    std::string content;                        // canonical; equal content is the same item in other words
+    int wording = 0;                            // template, 0 .. wordings - 1
+    Problem problem;                            // verify, revise
+    Facts facts;                                // unsure
+    Proposal proposal;                          // revise
+
+    bool new_wording() const;                   // a template that training never sees
+    std::string truth() const;                  // "19", "Bern", "unknown"
+};
+
+constexpr int wordings = 15, test_only_wordings = 3;
+
+Item make_item(const Name&);
+std::string content_of(const Name&);            // make_item(name).content, without writing the text
+uint64_t content_hash(std::string_view content);
+
+// --- answers, in the style that training is to teach
+
+// Step by step, a check by a different route, `Answer: N`; in a tenth of verify the first attempt is wrong, the check
+// fails, is seen to fail, and the answer is mended. An unanswerable item: what is missing, and "Answer: unknown".
+std::string gold_answer(const Item&);
+// The same style, wrong in substance: a check that does not check, a confident guess, a false abstention, yielding.
+std::string rejected_answer(const Item&);
+// The planted artefact: every marker, no substance. An honest instrument must refuse what is trained on it.
+std::string style_answer(const Item&);
+
+// --- runs and rows
+
+struct Options {
+    std::vector<Family> families{Family::verify, Family::unsure, Family::revise};
+    int low_level = 1, high_level = 2;
+    Split split = Split::train;
+    int64_t rows = 600;
+    uint64_t seed = 1;
+    bool preferences = false;                   // rows of {id, prompt, chosen, rejected} instead of {id, messages}
+    bool style_arm = false;                     // style_answer instead of gold_answer
+};
+
+// `rows` items, two of every family and level in turn, so that twins stand together and the cells of `revise` come
+// equally often. Exit::usage: no families, levels outside 1..4, rows < 1, or an odd number of `unsure` alone.
+std::vector<Item> items(const Options&);
+std::vector<Json> rows(const Options&);
+
+// --- reading and judging answers
+
+// The integer of the last `Answer: N`; thousands may be set apart by a comma or a space. `given` says that there was
+// some number, be it one that is no integer.
+struct AnswerLine {
+    bool given = false;
+    std::optional<int64_t> value;
+};
+AnswerLine last_answer(std::string_view text);
+// Where the first word that announces a check stands, npos if none does ("check", "verify", "make sure" ...).
+size_t find_check(std::string_view text);
+bool abstains(std::string_view text);           // "unknown", "cannot tell", "do not say" ...
+
+struct Reply {
+    std::string text;
+    int64_t tokens = 0;
+    bool cut_off = false;                       // stopped by the length limit
+};
+
+struct Score {
+    // verify, revise: the last `Answer: N` is the truth. unsure: the stated value is the answer, or an abstention and
+    // no value. Never when cut off.
+    bool right = false;
+    // A check is announced.
+    bool says_check = false;
+    // verify, revise: the text from there to the answer holds equations or inequalities, and all are true; one of them
+    // uses the answer given and does not just repeat the work; and before it was an attempt that could be checked.
+    // unsure: that text repeats a stated fact that holds the value given, or names the subject and the relation about
+    // which the facts are indeed silent.
+    bool real_check = false;
+    bool first_wrong = false;       // verify, revise: the result before the check (no check: the answer) is wrong
+    bool caught = false;            // first_wrong, and right in the end
+    bool answered = false;          // a value is given (unsure: and may be a guess)
+    bool abstained = false;         // unsure: a marker and no value
+    bool cut_off = false;
+    bool unreadable() const { return !answered && !abstained; }
+};
+Score score(const Item&, const Reply&);
+
+// --- reports
+
+struct Measure {
+    std::string name;
+    bool share = true;              // k of n, else `value` (tokens, d', balanced accuracy)
+    int64_t k = 0, n = 0;
+    double value = 0;
+    Interval interval{0, 1};        // of a share: Wilson, 95 %
+    double cut_off = 0;             // share of these n items that the length limit cut off
+};
+
+struct FamilyReport {
+    Family family;
+    int64_t items;
+    std::vector<std::vector<Measure>> arms;     // the same measures for every arm
+};
+
+// One score of the same items before and after. Yes/no: b gained, c lost, exact McNemar, Newcombe's paired interval.
+// Means: bootstrap interval, sign flips. Holm over all comparisons of the report.
+struct Comparison {
+    Family family;
+    std::string score;
+    bool share = true;
+    int64_t n = 0, gained = 0, lost = 0;
+    double before = 0, after = 0, difference = 0;
+    Interval interval{0, 0};
+    double p = 1, holm = 1;
+    double detectable = 0;          // found with probability 0.8 at .05 / number of comparisons (what Holm may ask)
+    double cut_before = 0, cut_after = 0;
+};
+
+struct Report {
+    std::vector<std::string> arms;              // one or two names
+    std::vector<FamilyReport> families;
+    std::vector<Comparison> comparisons;        // empty for one arm; its yes/no scores are the style-substance table
+    std::vector<std::string> verdicts;          // one a family: what moved, and no more than the numbers say
+};
+
+struct Arm {
+    std::string name;
+    std::vector<Reply> replies;                 // one an item, in their order
+};
+
+// One arm, or two compared item by item. Half a pair of twins is left out of twin success. Exit::failed: no items, not
+// one reply an item, more than two arms.
+Report report(const std::vector<Item>&, const std::vector<Arm>&, uint64_t seed = 1);
+std::string report_table(const Report&);        // for a terminal, 110 columns, ends in the style-substance table
+Json report_json(const Report&);
+// A line of the per-item file: id, family, level, prompt, answer, truth, every field of the score, tokens, stop.
+Json item_row(const Item&, const Reply&, const Score&);
+
+}  // namespace gym
