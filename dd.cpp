@@ -5,6 +5,8 @@ int main(int argc, char** argv) {
     const std::vector<Verb> table = {
         {"train", "fine-tuning: LoRA or every weight, supervised or by preferences",
          "dd train --model M --train-file rows.jsonl --out run", verb::train_flags, verb::train},
+        {"eval", "judge a model, with and without an adapter, paired by item",
+         "dd eval --task gym --model M --adapter run/adapter --out judged", verb::eval_flags, verb::eval},
         {"generate", "text from prompts; alone on a terminal, a chat",
          "dd generate --model M --prompt \"What is the capital of Norway?\"", verb::generate_flags, verb::generate},
         {"score", "log-probabilities of given text", "dd score --model M --input rows.jsonl", verb::score_flags,
@@ -12,6 +14,9 @@ int main(int argc, char** argv) {
         {"extract", "activations at named points, streamed to disk",
          "dd extract --model M --input rows.jsonl --points 'resid_post.*,final' --out h.safetensors",
          verb::extract_flags, verb::extract},
+        {"data", "write generated training rows",
+         "dd data gym --family verify,unsure,revise --level 1 --rows 600 --out rows.jsonl", verb::data_flags,
+         verb::data},
         {"merge", "base and adapters as one new model", "dd merge --model M --adapter run/adapter --out merged",
          verb::merge_flags, verb::merge},
         {"init", "a random model of given sizes", "dd init --config-json config.json --out tiny", verb::init_flags,

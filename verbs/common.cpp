@@ -1,5 +1,6 @@
 #include "common.h"
 #include <unistd.h>
+#include <algorithm>
 #include <csignal>
 #include <cmath>
 #include "../engine/file.h"
@@ -78,3 +79,15 @@ void watch_interrupts() {
     sigaction(SIGTERM, &a, nullptr);
 }
 bool interrupted() { return stops > 0; }
+
+void need_same_run(const Json& before, const Json& now, const std::vector<std::string>& may_differ) {
+    for (const auto& [flag, value] : before["flags"].items()) {
+        if (std::find(may_differ.begin(), may_differ.end(), flag) != may_differ.end()) continue;
+        if (now["flags"].contains(flag) && now["flags"][flag] != value)
+            fail(Exit::usage, "--resume: this run was started with --%s %s, not %s; give the same, or begin a new run",
+                 flag.c_str(), value.dump().c_str(), now["flags"][flag].dump().c_str());
+    }
+    for (const auto& [what, hash] : before["hashes"].items())
+        if (now["hashes"].contains(what) && now["hashes"][what] != hash)
+            fail(Exit::usage, "--resume: %s has changed since this run was started; begin a new run", what.c_str());
+}

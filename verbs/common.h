@@ -10,6 +10,8 @@ struct ModelFlags {
     std::vector<std::string> steer, project_out;
     void declare(Flags&);
     void declare_edits(Flags&);
+    bool has_edits() const { return !(temper + ablate + edits).empty() || !steer.empty() || !project_out.empty(); }
+    void clear_edits() { temper.clear(), ablate.clear(), ablate_to.clear(), edits.clear(), steer = {}, project_out = {}; }
     std::unique_ptr<Session> open();        // with its edits; prints the header line on stderr
 };
 
@@ -34,3 +36,7 @@ std::string duration(double seconds);                   // "1 h 02 min", "3 min 
 // The first SIGINT or SIGTERM sets a flag; the second ends the process at once.
 void watch_interrupts();
 bool interrupted();
+
+// A resumed run must be the same run: "flags" and "hashes" of its run.json against these, except for flags that only
+// say how it is watched. Exit::usage naming what differs.
+void need_same_run(const Json& before, const Json& now, const std::vector<std::string>& may_differ);

@@ -62,25 +62,6 @@ Json line_of(const StepLog& l) {
     return line;
 }
 
-// A resumed run must be the same run: flags of run.json against these. Where a run is taken up, only how it is
-// watched may differ.
-void same_run(const Json& before, const Json& now, const Json& hashes_before, const Json& hashes_now) {
-    if (o.resume_force) return;
-    for (const auto& [flag, value] : before.items()) {
-        if (flag == "threads" || flag == "resume" || flag == "resume-force" || flag == "quiet" || flag == "dry-run" ||
-            flag == "keep" || flag == "save-every" || flag == "eval-every" || flag == "config" || flag == "out")
-            continue;
-        if (now.contains(flag) && now[flag] != value)
-            fail(Exit::usage, "--resume: this run was started with --%s %s, not %s; give the same, or --resume-force",
-                 flag.c_str(), value.dump().c_str(), now[flag].dump().c_str());
-    }
-    for (const auto& [what, hash] : hashes_before.items())
-        if (hashes_now.contains(what) && hashes_now[what] != hash)
-            fail(Exit::usage,
-                 "--resume: %s has changed since this run was started; --resume-force goes on all the same",
-                 what.c_str());
-}
-
 std::unique_ptr<Objective> objective() {
     if (o.method == "sft") return sft();
     DpoLoss kind = o.dpo_loss == "hinge" ? DpoLoss::hinge : o.dpo_loss == "ipo" ? DpoLoss::ipo : DpoLoss::sigmoid;
@@ -229,7 +210,9 @@ void verb::train(const Flags& f) {
     int first = 0;
     if (o.resume) {
         Json before = folder->description();
-        same_run(before["flags"], run["flags"], before["hashes"], run["hashes"]);
+        if (!o.resume_force)
+            need_same_run(before, run, {"threads", "resume", "resume-force", "quiet", "dry-run", "keep", "save-every",
+                                        "eval-every", "config", "out"});
         first = folder->resume(t);
         fprintf(stderr, "dd: %s: goes on after step %d of %d\n", o.out.c_str(), first, t.steps());
     } else {
