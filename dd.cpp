@@ -27,6 +27,8 @@ int main(int argc, char** argv) {
          verb::tokenize},
         {"render", "conversations as text, no model needed", "dd render --chat-format qwen3 --input chats.jsonl",
          verb::render_flags, verb::render},
+        {"bench", "speed and memory, as shares of what this machine can do", "dd bench --model M", verb::bench_flags,
+         verb::bench},
         {"env", "this program and this machine, to paste into an issue", "dd env", verb::env_flags, verb::env},
         {"completion", "for bash, zsh and fish", "dd completion bash > /etc/bash_completion.d/dd",
          verb::completion_flags, verb::completion},

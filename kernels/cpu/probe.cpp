@@ -1,4 +1,4 @@
-#include "probe.h"
+#include "../probe.h"
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -11,19 +11,12 @@
 #include <map>
 #include <thread>
 #include <vector>
-#include "../kernels/parallel.h"
+#include "../parallel.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
 namespace {
-
-// With one thread the clock is its own processor time, which a busy neighbour does not move.
-double now() {
-    timespec t;
-    clock_gettime(threads() == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
-    return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
-}
 
 volatile float sink;
 
@@ -101,34 +94,56 @@ bool has(int) { return false; }
 
 double rate(int which, void (*chains)(long), long n, double flops) {
     if (!has(which)) return 0;
-    double start = now();
+    double start = probe::now();
     parallel(threads(), [&](int, int) { chains(n); });
-    return double(threads()) * double(n) * flops / (now() - start) / 1e9;
+    return double(threads()) * double(n) * flops / (probe::now() - start) / 1e9;
 }
 
 constexpr size_t buffer_bytes = size_t(512) << 20;
 
+char* data = nullptr;           // on huge pages, inside `mapped`
+void* mapped = nullptr;
+constexpr size_t huge = size_t(2) << 20;
+
 const char* buffer() {
-    static const char* data = [] {
-        void* p = mmap(nullptr, buffer_bytes + (2 << 20), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (p == MAP_FAILED) return (char*)nullptr;
-        char* base = (char*)((size_t(p) + (2 << 20) - 1) & ~size_t((2 << 20) - 1));
-        madvise(base, buffer_bytes, MADV_HUGEPAGE);
-        memset(base, 1, buffer_bytes);
-        return base;
-    }();
+    if (data) return data;
+    void* p = mmap(nullptr, buffer_bytes + huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return nullptr;
+    mapped = p;
+    data = (char*)((size_t(p) + huge - 1) / huge * huge);
+    madvise(data, buffer_bytes, MADV_HUGEPAGE);
+    memset(data, 1, buffer_bytes);
     return data;
 }
 
+// Of this process and of those that it has waited for.
 double own_seconds() {
-    rusage u;
-    getrusage(RUSAGE_SELF, &u);
-    return double(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + 1e-6 * double(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+    double sum = 0;
+    for (int who : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
+        rusage u;
+        getrusage(who, &u);
+        sum += double(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + 1e-6 * double(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+    }
+    return sum;
 }
 
 }  // namespace
 
 namespace probe {
+
+double now() {
+    timespec t;
+    clock_gettime(threads() == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+    return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
+}
+
+std::function<double()> timed(std::function<void()> f) {
+    return [f] {
+        double start = now();
+        f();
+        return now() - start;
+    };
+}
 
 double bf16() { return rate(0, chains_bf16, 400000, 24 * 64); }
 double f32() { return rate(1, chains_f32, 400000, 24 * 32); }
@@ -143,6 +158,11 @@ double bandwidth() {
     return double(buffer_bytes) / (now() - start) / 1e9;
 }
 
+void release() {
+    if (data) munmap(mapped, buffer_bytes + huge);
+    data = nullptr;
+}
+
 double others_seconds() {
     double user, nice, system, idle, wait, irq, softirq, steal;
     FILE* f = fopen("/proc/stat", "r");
@@ -153,21 +173,18 @@ double others_seconds() {
     return n == 8 ? (user + nice + system + irq + softirq + steal) / double(sysconf(_SC_CLK_TCK)) - own_seconds() : 0;
 }
 
-Timing measure(const std::function<void()>& f, double (*limit)(), int wanted, double least) {
-    static std::map<double (*)(), double> best;
-    f();
-    double start = now();
-    f();
-    int repeat = std::max(1, int(std::ceil(least / (now() - start))));
-    std::vector<double> times, limits;
+Timing measure(const std::function<double()>& f, Limit limit, int wanted, double least) {
+    static std::map<Limit, double> best;
+    double once = f();
+    if (once < least) once = f();
+    int repeat = std::max(1, int(std::ceil(least / once)));
+    std::vector<double> times, work;
     Timing t;
     for (int tries = 0; tries < 5 * wanted && int(times.size()) < wanted; tries++) {
-        double others = others_seconds(), from = now(), before = limit();
-        start = now();
-        for (int i = 0; i < repeat; i++) f();
-        double seconds = (now() - start) / repeat, after = limit();
+        double others = others_seconds(), from = now(), before = limit(), seconds = 0;
+        for (int i = 0; i < repeat; i++) seconds += f();
+        double after = limit(), low = std::min(before, after), high = std::max(before, after);
         others = others_seconds() - others;
-        double low = std::min(before, after), high = std::max(before, after);
         double& top = best[limit];
         top = std::max(top, high);
         // A tick of /proc/stat is 10 ms: less than two of them say nothing.
@@ -178,17 +195,16 @@ Timing measure(const std::function<void()>& f, double (*limit)(), int wanted, do
             std::this_thread::sleep_for(std::chrono::milliseconds(30));
             continue;
         }
-        times.push_back(seconds), limits.push_back((before + after) / 2);
+        times.push_back(seconds / repeat), work.push_back(seconds / repeat * (before + after) / 2);
     }
     t.accepted = int(times.size());
     if (!t.accepted) return t;
     // The median of time times limit, so that a bandwidth that changes between repetitions does no harm.
-    std::vector<double> work;
-    for (size_t i = 0; i < times.size(); i++) work.push_back(times[i] * limits[i]);
     std::sort(times.begin(), times.end());
     std::sort(work.begin(), work.end());
     t.seconds = times[times.size() / 2];
-    t.limit = work[work.size() / 2] / t.seconds;
+    double middle = work[work.size() / 2];
+    t.limit = middle / t.seconds, t.low = work.front() / middle, t.high = work.back() / middle;
     return t;
 }
 

@@ -1,0 +1,42 @@
+// probe.h - what this machine can do at this moment, and whether it is ours alone: every speed is reported as a share
+// of a probe taken in the same second, and a figure measured beside a busy neighbour is dropped.
+#pragma once
+#include <functional>
+
+namespace probe {
+
+// GFLOP/s on threads() threads: 24 independent chains of fused multiply-adds in registers, on 512-bit registers where
+// the processor has them (a bf16 dot product counts 64 flops). 0 where it lacks the instruction.
+double bf16();
+double f32();
+double f32_256();       // the same on 256-bit registers, 12 chains: the limit of the AVX2 path
+// GB/s, reading 512 MiB on huge pages on threads() threads. The memory stays until release().
+double bandwidth();
+void release();
+
+using Limit = double (*)();
+inline const char* name(Limit l) {
+    return l == bf16 ? "bf16" : l == f32 ? "f32" : l == f32_256 ? "f32 (256-bit)" : "bandwidth";
+}
+
+struct Timing {
+    double seconds = 0;         // median of the accepted repetitions
+    double limit = 0;           // the probe's reading that goes with it: the median of seconds x probe over seconds
+    double low = 0, high = 0;   // of seconds x limit over its median, least and most: the spread
+    int accepted = 0, rejected = 0;
+};
+
+// Times f, which returns the seconds that count, until `wanted` repetitions of at least `least` seconds are accepted or
+// five times as many were tried; one more goes before, unmeasured. A repetition counts when the probe before and after
+// it agree within 10 %, neither fell under 88 % of the best that this process has seen of a compute probe, and nobody
+// else used more than 3 % of the processors meanwhile. With one thread the clock is its own processor time, and
+// neighbours do not count.
+Timing measure(const std::function<double()>& f, Limit, int wanted = 7, double least = 0.02);
+// The seconds that f takes.
+std::function<double()> timed(std::function<void()> f);
+
+double now();                   // seconds of the clock that measure uses
+// Seconds of processor time that others have used since the machine started.
+double others_seconds();
+
+}  // namespace probe
