@@ -23,6 +23,11 @@ struct Gym : Task {
 
     size_t items() const override { return all.size(); }
 
+    Walked walked(size_t item, const Json& answer) const override {
+        int64_t n = answer["tokens"];
+        return {std::ssize(prompts[item]) + n - 1, n};
+    }
+
     void run(Session& s, const std::set<size_t>& done, const std::function<void(size_t, Json)>& keep) override {
         std::vector<Request> requests;
         std::vector<size_t> number;

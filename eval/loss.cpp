@@ -27,6 +27,10 @@ struct Loss : Task {
 
     size_t items() const override { return rows.size(); }
 
+    Walked walked(size_t item, const Json& answer) const override {
+        return {std::ssize(rows[item].ids), answer["tokens"]};
+    }
+
     void run(Session& s, const std::set<size_t>& done, const std::function<void(size_t, Json)>& keep) override {
         std::vector<Row> left;
         std::vector<size_t> number;

@@ -33,6 +33,9 @@ struct TaskReport {
 struct Task {
     virtual ~Task() = default;
     virtual size_t items() const = 0;
+    // Tokens of an item that the model walks over (prompt and answer), and those that its head is asked about.
+    struct Walked { int64_t tokens, heads; };
+    virtual Walked walked(size_t item, const Json& answer) const = 0;
     // Answers every item that is not in `done`, in any order; `keep` is called as each is ready.
     virtual void run(Session&, const std::set<size_t>& done, const std::function<void(size_t, Json)>& keep) = 0;
     virtual Json row(size_t item, const Json& answer) const = 0;            // a line of the per-item file

@@ -194,7 +194,8 @@ struct Generator {
                 Tensor z = logits(p, select(p, h, last.data(), int(last.size())), s.model->head());
                 choose(p, z, who);
             }
-            if (prompts) stats.prompt_seconds += since(begun);
+            stats.passes++;
+            if (prompts) stats.prompt_seconds += since(begun), stats.prompt_passes++;
         }
         stats.seconds = since(start);
     }

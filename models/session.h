@@ -103,7 +103,10 @@ struct GenerateOptions {
     std::function<void(size_t request, const Answer&)> on_done;                 // as each ends, in any order
     std::function<bool()> interrupted = [] { return false; };
 };
-struct GenerateStats { size_t prompt_tokens = 0, new_tokens = 0; double seconds = 0, prompt_seconds = 0; };
+struct GenerateStats {
+    size_t prompt_tokens = 0, new_tokens = 0, passes = 0, prompt_passes = 0;
+    double seconds = 0, prompt_seconds = 0;     // prompt_*: of the passes that took in prompts
+};
 GenerateStats generate(Session&, const std::vector<Request>&, const GenerateOptions&);
 const char* name(Stop);
 

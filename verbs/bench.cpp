@@ -14,6 +14,7 @@
 #include "../train/run_folder.h"
 #include "common.h"
 #include "init.h"
+#include "speed.h"
 #include "verbs.h"
 
 extern char** environ;
@@ -90,11 +91,6 @@ void reset_peak() {
         fputs("5", f);
         fclose(f);
     }
-}
-
-probe::Limit compute_limit(const Session& s) {
-    if (s.k.bf16 && s.operand == Type::bf16) return probe::bf16;
-    return std::string(s.k.name).starts_with("avx512") ? probe::f32 : probe::f32_256;
 }
 
 std::vector<int> some_ids(const Session& s, size_t n, uint64_t which) {

@@ -5,15 +5,18 @@
 //   answers-ARM.jsonl     what the model answered, a line an item, as it came: what --resume goes on from
 //   items-ARM.jsonl       the same judged, in the order of the items
 //   report.json, .txt     the table and all its numbers
+//   speed.txt             tokens and operations a second, and their share of the machine's
 #include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include "../engine/file.h"
 #include "../eval/task.h"
+#include "../models/work.h"
 #include "../train/run_folder.h"
 #include "common.h"
 #include "gym_flags.h"
+#include "speed.h"
 #include "verbs.h"
 
 namespace {
@@ -94,7 +97,7 @@ Json hashes(const ModelFlags& m) {
 }
 
 // Answers of one arm, those of an earlier run included.
-TaskArm answer(Task& task, const ArmFlags& flags, Json& speed) {
+TaskArm answer(Task& task, const ArmFlags& flags, std::string& speed) {
     ModelFlags model = flags.model;
     auto s = model.open();
     AnswerFile file(o.out + "/answers-" + flags.name + ".jsonl");
@@ -108,11 +111,12 @@ TaskArm answer(Task& task, const ArmFlags& flags, Json& speed) {
     auto start = Clock::now();
     auto since = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
     size_t before = done.size();
-    int64_t tokens = 0;
+    Task::Walked all{0, 0};
     Progress progress;
     task.run(*s, std::set<size_t>(done), [&](size_t item, Json a) {
         file.add(item, a);
-        tokens += a.value("tokens", int64_t(0));
+        Task::Walked one = task.walked(item, a);
+        all.tokens += one.tokens, all.heads += one.heads;
         got[item] = std::move(a);
         done.insert(item);
         double left = since() / double(done.size() - before) * double(got.size() - done.size());
@@ -126,11 +130,13 @@ TaskArm answer(Task& task, const ArmFlags& flags, Json& speed) {
     });
     progress.clear();
     double seconds = since();
-    speed[flags.name] = {{"items", done.size() - before}, {"tokens", tokens}, {"seconds", seconds}};
-    if (!o.model.session.quiet)
-        fprintf(stderr, "dd: %s: %zu items, %lld tokens in %s, %.0f tokens/s\n", flags.name.c_str(),
-                done.size() - before, (long long)tokens, duration(seconds).c_str(),
-                seconds > 0 ? double(tokens) / seconds : 0.0);
+    Work w = forward_work(*s->model, 1, 0, 1, 1);
+    double flops = w.body * double(all.tokens) + w.head * double(all.heads);
+    std::string line = format("judging %s: %zu items, %lld tokens in %s: ", flags.name.c_str(), done.size() - before,
+                              (long long)all.tokens, duration(seconds).c_str()) +
+                       against_machine(*s, double(all.tokens), flops, seconds);
+    speed += line + "\n";
+    if (!o.model.session.quiet) fprintf(stderr, "dd: %s\n", line.c_str());
     TaskArm arm{flags.name, {}};
     for (std::optional<Json>& a : got) {
         require(a.has_value(), "eval: an item was not answered");
@@ -200,7 +206,7 @@ void verb::eval(const Flags& f) {
     }
     open_folder(run);
     std::vector<TaskArm> answered;
-    Json speed = Json::object();
+    std::string speed;
     for (const ArmFlags& arm : arms()) {
         answered.push_back(answer(*task, arm, speed));
         std::string lines;
@@ -208,9 +214,9 @@ void verb::eval(const Flags& f) {
         write_file(o.out + "/items-" + arm.name + ".jsonl", lines);
     }
     TaskReport report = task->report(answered);
-    report.json["speed"] = speed;
     write_file(o.out + "/report.json", report.json.dump(2) + "\n");
     write_file(o.out + "/report.txt", report.table);
+    write_file(o.out + "/speed.txt", speed);
     if (o.json) printf("%s\n", dump(report.json).c_str());
     else printf("%s", report.table.c_str());
 }

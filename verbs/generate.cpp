@@ -1,5 +1,6 @@
 // generate - text from prompts: streamed, many at once, or an interactive chat.
 #include <iostream>
+#include "../models/work.h"
 #include "common.h"
 #include "verbs.h"
 
@@ -14,13 +15,17 @@ struct {
     int64_t seed = 0;
 } o;
 
-void report(const Session& s, const GenerateStats& t) {
+// A pass that decodes reads every weight once, whatever the number of sequences.
+void report(Session& s, const GenerateStats& t) {
     if (o.model.session.quiet) return;
     double decode = t.seconds - t.prompt_seconds;
-    fprintf(stderr, "dd: %zu prompt tokens, %zu new tokens in %s: prompts %.0f tokens/s, decoding %.1f tokens/s (%s)\n",
+    double bytes = forward_work(*s.model, 1, 0, 1, 1).weights * double(t.passes - t.prompt_passes);
+    fprintf(stderr,
+            "dd: %zu prompt tokens, %zu new tokens in %s: prompts %.0f tokens/s, decoding %.1f tokens/s, "
+            "%.1f GB/s of weights read (%s)\n",
             t.prompt_tokens, t.new_tokens, duration(t.seconds).c_str(),
             t.prompt_seconds > 0 ? double(t.prompt_tokens) / t.prompt_seconds : 0.0,
-            decode > 0 ? double(t.new_tokens) / decode : 0.0, s.k.name);
+            decode > 0 ? double(t.new_tokens) / decode : 0.0, decode > 0 ? bytes / decode * 1e-9 : 0.0, s.k.name);
 }
 
 Json as_json(const Row& row, const Answer& a) {

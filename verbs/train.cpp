@@ -3,9 +3,11 @@
 #include <filesystem>
 #include "../engine/file.h"
 #include "../kernels/parallel.h"
+#include "../models/work.h"
 #include "../train/run_folder.h"
 #include "common.h"
 #include "init.h"
+#include "speed.h"
 #include "verbs.h"
 
 namespace {
@@ -75,9 +77,10 @@ Dataset read(const std::string& path, const RowReader& reader) {
 void run(Trainer& t, RunFolder& folder, Session& s, int first) {
     Progress progress;
     double seconds = 0;
+    size_t tokens = 0, targets = 0;
     for (int step = first + 1; step <= t.steps(); step++) {
         StepLog l = t.step(step);
-        seconds += l.seconds;
+        seconds += l.seconds, tokens += l.tokens, targets += l.targets;
         folder.log(line_of(l));
         double left = seconds / (step - first) * (t.steps() - step);
         std::string line = format("step %d/%d  loss %.4f  grad %.3f  lr %.2e  %.0f tokens/s  %.2f GB  %s left", step,
@@ -100,6 +103,16 @@ void run(Trainer& t, RunFolder& folder, Session& s, int first) {
         }
     }
     folder.write_result(t, s);
+    if (seconds == 0) return;
+    // Products of the body for every token and of the head for every target: forward, and back to the activations;
+    // where the weights themselves are trained, back to them as well.
+    Work w = forward_work(*s.model, 1, 0, 1, 1);
+    double products = w.body * double(tokens) + w.head * double(targets);
+    std::string speed =
+        "training: " + against_machine(s, double(tokens), (t.options.full ? 3 : 2) * products, seconds) +
+        format("; %s counted, %.2f GB resident at most", t.options.full ? "6N" : "4N", double(peak_resident_memory()) * 1e-9);
+    write_file(folder.path + "/speed.txt", speed + "\n");
+    if (!o.model.session.quiet) fprintf(stderr, "dd: %s\n", speed.c_str());
 }
 
 }  // namespace

@@ -1,0 +1,12 @@
+// speed.h - what a run reached against this machine: the last line of every long one.
+#pragma once
+#include "../kernels/probe.h"
+#include "../models/session.h"
+
+// The probe that this session's products are limited by.
+probe::Limit compute_limit(const Session&);
+
+// "1234 tokens/s, 680 GFLOP/s: 74 % of the 920 that this machine does (bf16, avx512+bf16, 2 threads)". flops: counted
+// from shapes (models/work.h). The probe is read now, so a neighbour that came or went since makes the share wrong.
+// Under two seconds of work the share is left out: too short to say.
+std::string against_machine(const Session&, double tokens, double flops, double seconds);
