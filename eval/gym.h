@@ -141,7 +141,7 @@ struct AnswerLine {
 };
 AnswerLine last_answer(std::string_view text);
 // Where the first word that announces a check stands, npos if none does ("check", "verify", "make sure" ...).
-size_t find_check(std::string_view text);
+size_t find_check(std::string_view text, size_t from = 0);
 bool abstains(std::string_view text);           // "unknown", "cannot tell", "do not say" ...
 
 struct Reply {
@@ -166,7 +166,7 @@ struct Score {
     bool answered = false;          // a value is given (unsure: and may be a guess)
     bool abstained = false;         // unsure: a marker and no value
     bool cut_off = false;
-    bool unreadable() const { return !answered && !abstained; }
+    bool unreadable() const { return !answered && !abstained && !cut_off; }
 };
 Score score(const Item&, const Reply&);
 

@@ -72,6 +72,8 @@ std::array<Item, 2> draw_unsure(int level, bool fresh, Random&);
 std::string unsure_text(const Item&);
 std::string unsure_gold(const Item&);
 std::string unsure_rejected(const Item&);
+// Everything that might have been drawn in the place of this value: all people, towns or days.
+std::vector<std::string> values_like(const std::string& value);
 
 // --- revise
 

@@ -278,6 +278,12 @@ std::array<Item, 2> draw_unsure(int level, bool fresh, Random& random) {
     }
 }
 
+std::vector<std::string> values_like(const std::string& value) {
+    for (std::span<const char* const> list : {people(), places(), std::span<const char* const>(days)})
+        if (std::find(list.begin(), list.end(), value) != list.end()) return {list.begin(), list.end()};
+    return {};
+}
+
 std::string unsure_text(const Item& item) {
     static const char* const frames[][2] = {
         {"", " "}, {"Facts: ", " Question: "}, {"We know this. ", " Now tell me: "}};
