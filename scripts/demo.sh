@@ -25,12 +25,12 @@ say "held-out loss, base and adapter"
     --quiet >/dev/null
 say "judging base and adapter on $items fresh items"
 ./dd eval --task gym --model "$model" --adapter "$run/train/adapter" --level 1 --split test --rows $items --seed 3 \
-    --max-tokens 160 --out "$run/gym" >/dev/null
+    --max-tokens 256 --out "$run/gym" >/dev/null
 
 say "held-out loss: $held_out rows of the test split, before and after"
 cat "$run/loss/report.txt"
-say "the gym: $items items of the test split, before and after"
-cat "$run/gym/report.txt"
+say "the gym: $items items of the test split, before and after (all of it: $run/gym/report.txt)"
+sed -n '/^style and substance/,$p' "$run/gym/report.txt"
 say "speed"
 cat "$run/train/speed.txt"
 cat "$run/gym/speed.txt"

@@ -11,7 +11,9 @@ struct ModelFlags {
     void declare(Flags&);
     void declare_edits(Flags&);
     bool has_edits() const { return !(temper + ablate + edits).empty() || !steer.empty() || !project_out.empty(); }
-    void clear_edits() { temper.clear(), ablate.clear(), ablate_to.clear(), edits.clear(), steer = {}, project_out = {}; }
+    void clear_edits() {
+        temper.clear(), ablate.clear(), ablate_to.clear(), edits.clear(), steer = {}, project_out = {};
+    }
     std::unique_ptr<Session> open();        // with its edits; prints the header line on stderr
 };
 

@@ -90,7 +90,8 @@ Json hashes(const ModelFlags& m) {
         if (!exists(path) && path.rfind(':') != path.npos) path.resize(path.rfind(':'));
         h[name] = sha256_of_file(path + "/adapter_model.safetensors");
     };
-    for (size_t i = 0; i < m.session.adapters.size(); i++) adapter("adapter " + std::to_string(i), m.session.adapters[i]);
+    for (size_t i = 0; i < m.session.adapters.size(); i++)
+        adapter("adapter " + std::to_string(i), m.session.adapters[i]);
     if (o.against != "none") adapter("against", o.against);
     if (!o.task.data.empty()) h["data"] = sha256_of_file(o.task.data);
     return h;
@@ -175,7 +176,8 @@ void verb::eval_flags(Flags& f) {
     f.add("data", &o.task.data, "F.jsonl", "loss: the rows");
     f.add("raw", &o.task.raw, "", "loss: prompts are plain text, not conversations");
     o.gym.declare(f, "test", 300);
-    f.number("max-tokens", &o.task.max_tokens, "N", 1, 1 << 20, "gym: most new tokens an answer; longer ones are wrong");
+    f.number("max-tokens", &o.task.max_tokens, "N", 1, 1 << 20,
+             "gym: most new tokens an answer; longer ones are wrong");
     f.add("think", &o.want_think, "", "gym: let a thinking model think; --no-think: tell it not to");
     f.number("slots", &o.task.slots, "N", 1, 4096, "gym: answers at a time; scores do not depend on it");
     f.add("resume", &o.resume, "", "go on with the judgement in --out");
@@ -188,7 +190,8 @@ void verb::eval(const Flags& f) {
         return;
     }
     if (o.name.empty()) fail(Exit::usage, "--task is missing (dd eval --list)");
-    if (o.model.session.model.empty()) fail(Exit::usage, "--model is missing: a Hugging Face directory or a .gguf file");
+    if (o.model.session.model.empty())
+        fail(Exit::usage, "--model is missing: a Hugging Face directory or a .gguf file");
     watch_interrupts();
     o.task.gym = o.gym.options();
     o.task.interrupted = interrupted;

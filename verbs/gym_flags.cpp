@@ -19,7 +19,8 @@ gym::Options GymFlags::options() const {
         at = end + 1;
     }
     char rest;
-    if (int n = sscanf(level.c_str(), "%d-%d%c", &o.low_level, &o.high_level, &rest); n == 1) o.high_level = o.low_level;
+    if (int n = sscanf(level.c_str(), "%d-%d%c", &o.low_level, &o.high_level, &rest); n == 1)
+        o.high_level = o.low_level;
     else if (n != 2)
         fail(Exit::usage, "--level %s: expected one level or a range, as 1 or 1-2; levels run from 1 to %d",
              level.c_str(), gym::levels);

@@ -110,7 +110,8 @@ void run(Trainer& t, RunFolder& folder, Session& s, int first) {
     double products = w.body * double(tokens) + w.head * double(targets);
     std::string speed =
         "training: " + against_machine(s, double(tokens), (t.options.full ? 3 : 2) * products, seconds) +
-        format("; %s counted, %.2f GB resident at most", t.options.full ? "6N" : "4N", double(peak_resident_memory()) * 1e-9);
+        format("; %s counted, %.2f GB resident at most", t.options.full ? "6N" : "4N",
+               double(peak_resident_memory()) * 1e-9);
     write_file(folder.path + "/speed.txt", speed + "\n");
     if (!o.model.session.quiet) fprintf(stderr, "dd: %s\n", speed.c_str());
 }
