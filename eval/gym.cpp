@@ -149,7 +149,7 @@ std::string style_answer(const Item& item) {
     switch (item.name.family) {
         case Family::verify: value = std::to_string(slip(item.problem, item.problem.steps.size() - 1, random)); break;
         case Family::unsure: value = item.facts.other_value; break;
-        default: value = std::to_string(item.proposal.right ? item.proposal.other : item.proposal.values.back());
+        default: value = std::to_string(item.proposal.right ? item.proposal.other.back() : item.proposal.values.back());
     }
     return std::string(phrase) + " Answer: " + value;
 }

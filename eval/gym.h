@@ -54,11 +54,13 @@ struct Step {
     int64_t operand;
 };
 
+using Values = std::vector<int64_t>;            // the result of each step
+
 // verify and revise: start, then steps, each on the result of the one before.
 struct Problem {
     int64_t start = 0;
     std::vector<Step> steps;
-    std::vector<int64_t> values;                // after each step; exact, positive
+    Values values;                              // exact, positive
     int64_t truth() const { return values.back(); }
 };
 
@@ -80,8 +82,8 @@ struct Facts {
 // revise: the solution is right or wrong, the remark agrees or disagrees; it is right if these two go together.
 struct Proposal {
     bool right = false, agrees = false;
-    std::vector<int64_t> values;                // of the proposed solution, as Problem::values
-    int64_t other = 0;                          // what a disagreeing remark has in its place: the truth, or a slip
+    Values values;                              // of the proposed solution
+    Values other;                               // what a disagreeing remark would have instead: the truth, or a slip
     bool remark_right() const { return right == agrees; }
 };
 

@@ -59,9 +59,9 @@ int64_t apply(int64_t value, Step);
 std::string equation(int64_t left, Step, int64_t result);       // "12 + 7 = 19"
 // A wrong result for step j that a hurried person might write; it and what undoing the step makes of it are positive.
 int64_t slip(const Problem&, size_t j, Random&);
-// The work and its check, claiming `value` as the result of the last step whether it is or not.
-std::string worked(const Problem&, int64_t value, int level, Random&);
-std::string work(const Problem&, int64_t value);
+// The work and a check of it, claiming these results of the steps whether they are or not.
+std::string work(const Problem&, const Values&);
+std::string claimed_check(const Problem&, const Values&, int level, Random&);
 std::string verify_gold(const Item&);
 std::string verify_rejected(const Item&);
 

@@ -156,12 +156,12 @@ constexpr std::string_view gap_words[] = {
     "not known", "not said", "not stated", "not given", "not mentioned", "not specified", "not clear", "not provided",
     "not enough", "not available", "not listed", "not told", "not possible", "not determined", "no information",
     "no fact", "no way to know", "none says", "none of them says", "none of them tells", "nothing says",
-    "nothing tells", "nothing there says", "do not say", "does not say", "don't say", "doesn't say", "do not state", "does not state",
-    "don't state", "doesn't state", "do not tell", "does not tell", "don't tell", "doesn't tell", "do not mention",
-    "does not mention", "don't mention", "doesn't mention", "do not specify", "does not specify", "do not know",
-    "don't know", "cannot know", "can't know", "cannot say", "can't say", "cannot tell", "can't tell", "can not tell",
-    "cannot answer", "can't answer", "cannot determine", "can't determine", "cannot be", "can't be", "can not be",
-    "could not be", "impossible to", "unable to", "unanswerable", "without more"};
+    "nothing tells", "nothing there says", "do not say", "does not say", "don't say", "doesn't say", "do not state",
+    "does not state", "don't state", "doesn't state", "do not tell", "does not tell", "don't tell", "doesn't tell",
+    "do not mention", "does not mention", "don't mention", "doesn't mention", "do not specify", "does not specify",
+    "do not know", "don't know", "cannot know", "can't know", "cannot say", "can't say", "cannot tell", "can't tell",
+    "can not tell", "cannot answer", "can't answer", "cannot determine", "can't determine", "cannot be", "can't be",
+    "can not be", "could not be", "impossible to", "unable to", "unanswerable", "without more"};
 
 }  // namespace
 

@@ -43,8 +43,8 @@ constexpr Frame frames[] = {
 static_assert(std::size(frames) == wordings);
 
 // The values that follow when step j yields `wrong`; empty when they do not stay whole and positive.
-std::vector<int64_t> values_after(const Problem& p, size_t j, int64_t wrong) {
-    std::vector<int64_t> values(p.values.begin(), p.values.begin() + int64_t(j));
+Values values_after(const Problem& p, size_t j, int64_t wrong) {
+    Values values(p.values.begin(), p.values.begin() + int64_t(j));
     values.push_back(wrong);
     for (size_t i = j + 1; i < p.steps.size(); i++) {
         const Step step = p.steps[i];
@@ -55,33 +55,31 @@ std::vector<int64_t> values_after(const Problem& p, size_t j, int64_t wrong) {
     return values;
 }
 
-std::string proposed_equation(const Item& item, size_t i) {
-    const Problem& p = item.problem;
-    const std::vector<int64_t>& values = item.proposal.values;
-    return equation(i ? values[i - 1] : p.start, p.steps[i], values[i]);
+// The work with a slip in any one step, which makes its result wrong.
+Values slipped(const Problem& p, Random& random) {
+    for (int attempt = 0;; attempt++) {
+        const size_t j = attempt < 8 ? random.below(uint32_t(p.steps.size())) : p.steps.size() - 1;
+        const Values values = values_after(p, j, slip(p, j, random));
+        if (!values.empty() && values.back() != p.truth()) return values;
+    }
 }
 
-// The answer that claims `value` and judges solution and remark by it.
-std::string revise_answer(const Item& item, int64_t value) {
+// The answer that claims this work and judges solution and remark by it.
+std::string revise_answer(const Item& item, const Values& claimed) {
     Random random = stream(item.name, Purpose::answer);
-    const bool solution = value == item.proposal.values.back(), remark = solution == item.proposal.agrees;
+    const bool solution = claimed == item.proposal.values, remark = solution == item.proposal.agrees;
     const char* verdict = solution ? remark ? "both are right" : "the solution is right and the remark is wrong"
                           : remark ? "the solution is wrong and the remark is right" : "both are wrong";
-    return work(item.problem, value) + ", so " + verdict + ". " +
-           worked(item.problem, value, item.name.level, random) + format(" Answer: %lld", (long long)value);
+    return work(item.problem, claimed) + ", so " + verdict + ". " +
+           claimed_check(item.problem, claimed, item.name.level, random) +
+           format(" Answer: %lld", (long long)claimed.back());
 }
 
 }  // namespace
 
 Proposal draw_proposal(const Problem& p, bool right, bool agrees, Random& random) {
-    Proposal proposal{right, agrees, p.values, p.truth()};
-    if (right) proposal.other = slip(p, p.steps.size() - 1, random);
-    for (int attempt = 0; !right && proposal.values.back() == p.truth(); attempt++) {
-        const size_t j = attempt < 8 ? random.below(uint32_t(p.steps.size())) : p.steps.size() - 1;
-        const std::vector<int64_t> values = values_after(p, j, slip(p, j, random));
-        if (!values.empty()) proposal.values = values;
-    }
-    return proposal;
+    const Values wrong = slipped(p, random);
+    return right ? Proposal{right, agrees, p.values, wrong} : Proposal{right, agrees, wrong, p.values};
 }
 
 std::string revise_text(const Item& item, const Story& story, Random& random) {
@@ -96,25 +94,22 @@ std::string revise_text(const Item& item, const Story& story, Random& random) {
     };
     slots['Y'] = stranger();
     slots['Z'] = stranger();
-    size_t accused = random.below(uint32_t(proposal.values.size()));
-    for (size_t i = 0; i < proposal.values.size(); i++) {
-        slots['W'] += (i ? ", " : "") + proposed_equation(item, i);
-        if (!proposal.right && proposal.values[i] == item.problem.values[i]) accused = i + 1;
-    }
-    if (!proposal.right && proposal.values[0] != item.problem.values[0]) accused = 0;
-    slots['E'] = proposed_equation(item, accused);
-    slots['X'] = std::to_string(proposal.agrees ? proposal.values.back() : proposal.other);
+    slots['W'] = work(item.problem, proposal.values);
+    // The step that a remark disputes is the one with the slip, be it in the solution or in the remark itself.
+    size_t j = 0;
+    while (proposal.values[j] == proposal.other[j]) j++;
+    slots['E'] = equation(j ? proposal.values[j - 1] : item.problem.start, item.problem.steps[j], proposal.values[j]);
+    slots['X'] = std::to_string((proposal.agrees ? proposal.values : proposal.other).back());
     const char* remark = random.below(2) ? frame.number : frame.step;
     if (proposal.agrees) remark = frame.agrees;
     return story_text(story) + " " + fill(frame.solution, slots) + " " + fill(remark, slots) +
            " What is right? End with 'Answer: N'.";
 }
 
-std::string revise_gold(const Item& item) { return revise_answer(item, item.problem.truth()); }
+std::string revise_gold(const Item& item) { return revise_answer(item, item.problem.values); }
 
 std::string revise_rejected(const Item& item) {
-    const Proposal& proposal = item.proposal;
-    return revise_answer(item, proposal.right ? proposal.other : proposal.values.back());
+    return revise_answer(item, item.proposal.right ? item.proposal.other : item.proposal.values);
 }
 
 }  // namespace gym

@@ -101,8 +101,8 @@ std::span<const Scene> scenes() {
          "At last {Q} takes all the {O} and pays {n} coins apiece. What sum does {Q} pay?"},
         {"t", "Visitors to a museum in {T} can see {a} {O}.",
          "Visitors to a museum in {T} can see {a} halls with {n} {O} in every one.",
-         {"On Friday {P} lends the museum {n} {O} on top.", "On Sunday it receives {n} {O} from {Q}."},
-         {"On Friday {P} fetches {n} of the {O} back.", "On Sunday {n} of the {O} go to {Q}."},
+         {"Then {P} lends the museum {n} {O} on top.", "Later it receives {n} {O} from {Q}."},
+         {"Then {n} of the {O} go out on loan to {P}.", "Later {n} of the {O} go to {Q}."},
          "What is the number of {O} on show{w}?",
          "All the {O} are spread evenly over {n} floors. What number of {O} does every floor receive?",
          "{Q} insures all the {O} at {n} coins apiece. To what sum do the {O} come?"}};
@@ -114,7 +114,7 @@ std::span<const Measured> measures() {
     static const Measured list[] = {
         {"rope", "yards", "yard", "feet", 3},       {"trip", "weeks", "week", "days", 7},
         {"chain", "cm", "cm", "mm", 10},            {"board", "feet", "foot", "inches", 12},
-        {"lease", "years", "year", "months", 12},   {"cheese", "pounds", "pound", "ounces", 16},
+        {"lease", "years", "year", "months", 12},   {"load", "pounds", "pound", "ounces", 16},
         {"cruise", "days", "day", "hours", 24},     {"lesson", "hours", "hour", "minutes", 60},
         {"song", "minutes", "minute", "seconds", 60}, {"wire", "metres", "metre", "cm", 100}};
     return list;

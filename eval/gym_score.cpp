@@ -38,11 +38,12 @@ bool rests_on(const Relation& r, double answer, const std::vector<Relation>& wor
         for (const Relation::Side& a : done.sides)
             for (const Relation::Side& b : r.sides)
                 if (a.computed && b.computed && a.text == b.text) return false;
-    return std::any_of(r.numbers.begin(), r.numbers.end(), [&](double v) {
-        auto stated = [&](const Step& s) { return double(s.operand) == v; };
-        return v != answer && (v == double(problem.start) ||
-                               std::any_of(problem.steps.begin(), problem.steps.end(), stated) ||
-                               std::any_of(work.begin(), work.end(), [&](const Relation& w) { return w.mentions(v); }));
+    std::vector<double> others = r.numbers;
+    others.erase(std::find(others.begin(), others.end(), answer));
+    return std::any_of(others.begin(), others.end(), [&](double v) {
+        auto stated = [&](Step s) { return double(s.operand) == v; };
+        return v == double(problem.start) || std::any_of(problem.steps.begin(), problem.steps.end(), stated) ||
+               std::any_of(work.begin(), work.end(), [&](const Relation& w) { return w.mentions(v); });
     });
 }
 
@@ -69,7 +70,8 @@ void judge_work(Score& score, const Item& item, std::string_view text) {
     const double attempt = attempted ? work.back().sides.back().value : 0;
     const bool on_its_way =
         std::any_of(p.values.begin(), p.values.end(), [&](int64_t v) { return double(v) == attempt; });
-    score.first_wrong = attempted ? attempt != double(p.truth()) && !(on_its_way && score.right) : answer.given && !score.right;
+    score.first_wrong = attempted ? attempt != double(p.truth()) && !(on_its_way && score.right)
+                                  : answer.given && !score.right;
     score.caught = score.first_wrong && score.right;
     const bool true_throughout = std::all_of(check.begin(), check.end(), [](const Relation& r) { return r.holds; });
     score.real_check =
@@ -107,15 +109,20 @@ void judge_facts(Score& score, const Item& item, std::string_view text) {
     if (!score.says_check) return;
     const size_t line = part.at;
     const std::string_view check = text.substr(begin, line != text.npos && line > begin ? line - begin : text.npos);
-    if (score.abstained)
-        score.real_check =
-            !facts.answerable && std::all_of(facts.asked.begin(), facts.asked.end(), [&](const auto& ways) {
-                return std::any_of(ways.begin(), ways.end(), [&](const auto& way) { return has_words(check, way); });
-            });
-    else if (values.size() == 1)
-        score.real_check = std::any_of(facts.stated.begin(), facts.stated.end(), [&](const std::string& fact) {
-            return has_words(fact, values[0]) && has_words(check, fact);
+    auto names_what_is_asked = [&](std::string_view s) {
+        return std::all_of(facts.asked.begin(), facts.asked.end(), [&](const auto& spellings) {
+            return std::any_of(spellings.begin(), spellings.end(), [&](const auto& way) { return has_words(s, way); });
         });
+    };
+    auto repeats_a_fact = [&](auto holds) {
+        return std::any_of(facts.stated.begin(), facts.stated.end(), [&](const std::string& fact) {
+            return holds(fact) && has_words(check, fact);
+        });
+    };
+    if (score.abstained) score.real_check = !facts.answerable && names_what_is_asked(check);
+    else if (values.size() == 1)
+        score.real_check = repeats_a_fact(names_what_is_asked) &&
+                           repeats_a_fact([&](const std::string& fact) { return has_words(fact, values[0]); });
 }
 
 }  // namespace

@@ -55,8 +55,8 @@ std::string report_table(const Report& r) {
         }
         return out;
     }
-    const std::string head = format("%23s %6s %6s %7s %16s %5s %5s %6s %6s %6s  %11s\n", "", "before", "after", "change",
-                                    "95 %    ", "up", "down", "p", "Holm", "found", "cut off %");
+    const std::string head = format("%23s %6s %6s %7s %16s %5s %5s %6s %6s %6s  %11s\n", "", "before", "after",
+                                    "change", "95 %    ", "up", "down", "p", "Holm", "found", "cut off %");
     out += "other scores" + head.substr(12);
     for (const Comparison& c : r.comparisons)
         if (!is_style_or_substance(c)) add_comparison(out, c);

@@ -51,6 +51,16 @@ void draw_plan(Story& s, std::string& changes, int level, Random& random) {
     }
 }
 
+// Going back from the result would begin with a step of the work (7 x 9 = 63, 63 / 9 = 7): no other route to check by.
+bool retraces(const Problem& p) {
+    const Step last = p.steps.back();
+    for (size_t i = 0; i + 1 < p.steps.size(); i++)
+        if ((i ? p.values[i - 1] : p.start) == p.truth() && p.steps[i].op == inverse(last.op) &&
+            p.steps[i].operand == last.operand)
+            return true;
+    return false;
+}
+
 bool add_step(Problem& p, char op, int64_t operand) {
     const int64_t value = p.values.empty() ? p.start : p.values.back();
     if (op == '/' && (value % operand != 0 || value / operand < 2)) return false;
@@ -140,7 +150,8 @@ Story draw_story(int level, bool fresh, Random& random) {
         s.scene = draw_wording(fresh, random);
         m = pick(measures().first(level == 1 ? 5 : level == 2 ? 7 : measures().size()), random);
         draw_plan(s, changes, level, random);
-    } while (!draw_numbers(s, changes, z, *scenes()[size_t(s.scene)].goods == 'm' && s.groups ? m.factor : 0, random));
+    } while (!draw_numbers(s, changes, z, *scenes()[size_t(s.scene)].goods == 'm' && s.groups ? m.factor : 0, random) ||
+             retraces(s.problem));
     s.slots = draw_slots(scenes()[size_t(s.scene)].goods, m, random);
     s.slots['a'] = std::to_string(s.problem.start);
     s.slots['w'] = changes.empty() ? "" : " now";
@@ -160,11 +171,10 @@ std::string story_text(const Story& s) {
 
 // --- answers
 
-std::string work(const Problem& p, int64_t value) {
+std::string work(const Problem& p, const Values& values) {
     std::string text;
     for (size_t i = 0; i < p.steps.size(); i++)
-        text += (i ? ", " : "") + equation(i ? p.values[i - 1] : p.start, p.steps[i],
-                                           i + 1 < p.steps.size() ? p.values[i] : value);
+        text += (i ? ", " : "") + equation(i ? values[i - 1] : p.start, p.steps[i], values[i]);
     return text;
 }
 
@@ -203,20 +213,22 @@ Bounds bounds(const Problem& p) {
     return {larger, smaller, down(left), up(left)};
 }
 
-// Which check the answer to this problem makes; the same for its right and its wrong answers.
-Route route(const Problem& p, int level, Random& random) {
+// Which check the answer to this problem makes; the same for its right and its wrong answers. It must fail whatever
+// wrong answer it may have to cover up: bounds and the exchange of the last two of many steps see the last step alone.
+Route route(const Problem& p, int level, bool slips_anywhere, Random& random) {
     const size_t n = p.steps.size();
     const char last = p.steps.back().op;
     const int64_t left = n > 1 ? p.values[n - 2] : p.start;
     const uint32_t u = random.below(6);
-    if (u == 0 && level >= 3 && last != '/' && left >= 20 && p.steps.back().operand >= (last == 'x' ? 2 : 20)) {
+    if (u == 0 && level >= 3 && !slips_anywhere && last != '/' && left >= 20 &&
+        p.steps.back().operand >= (last == 'x' ? 2 : 20)) {
         const Bounds b = bounds(p);
         if (b.low_left > 0 && b.below() > 0 && b.below() < p.truth() && p.truth() < b.above()) return Route::rounding;
     }
     if (u == 1 || u == 2) {
         if (n == 1 && (last == '+' || last == 'x') && p.start != p.steps[0].operand) return Route::other_order;
         auto sums = [](char op) { return op == '+' || op == '-'; };
-        if (n > 1 && sums(last) && sums(p.steps[n - 2].op)) {
+        if (n > 1 && !(n > 2 && slips_anywhere) && sums(last) && sums(p.steps[n - 2].op)) {
             const int64_t first = n > 2 ? p.values[n - 3] : p.start;
             if (apply(first, p.steps[n - 1]) > 0 && p.steps[n - 1].operand != p.steps[n - 2].operand)
                 return Route::other_order;
@@ -225,13 +237,12 @@ Route route(const Problem& p, int level, Random& random) {
     return Route::backwards;
 }
 
-// From the claimed value back to the start; stated to fit whether it does or not.
-std::string backwards(const Problem& p, int64_t value) {
+// From the claimed result back to the start; stated to fit whether it does or not.
+std::string backwards(const Problem& p, const Values& values) {
     std::string text;
-    for (size_t i = p.steps.size(); i-- > 0;) {
-        const int64_t before = i ? p.values[i - 1] : p.start, after = i + 1 < p.steps.size() ? p.values[i] : value;
-        text += (text.empty() ? "" : ", ") + equation(after, {inverse(p.steps[i].op), p.steps[i].operand}, before);
-    }
+    for (size_t i = p.steps.size(); i-- > 0;)
+        text += (text.empty() ? "" : ", ") +
+                equation(values[i], {inverse(p.steps[i].op), p.steps[i].operand}, i ? values[i - 1] : p.start);
     return text;
 }
 
@@ -248,25 +259,31 @@ std::string rounding(const Problem& p, int64_t value) {
            format("%lld < %lld < %lld", (long long)b.below(), (long long)value, (long long)b.above());
 }
 
-std::string check_text(const Problem& p, int64_t value, Route route, Random& random) {
+std::string check_text(const Problem& p, const Values& values, Route route, Random& random) {
     static const char* const fits[] = {", as it should be.", ", which is right.", ", so it fits.", ", and that holds."};
     static const char* const back[] = {"Check backwards: ", "Check by going back: ", "I check it backwards: "};
     static const char* const turned[] = {"Check in the other order: ", "I check it the other way round: "};
     static const char* const rounded[] = {"Check with round numbers: ", "I check the size: "};
     const char* fit = pick(fits, random);
     switch (route) {
-        case Route::other_order: return pick(turned, random) + other_order(p, value) + fit;
-        case Route::rounding: return pick(rounded, random) + rounding(p, value) + fit;
-        default: return pick(back, random) + backwards(p, value) + fit;
+        case Route::other_order: return pick(turned, random) + other_order(p, values.back()) + fit;
+        case Route::rounding: return pick(rounded, random) + rounding(p, values.back()) + fit;
+        default: return pick(back, random) + backwards(p, values) + fit;
     }
+}
+
+Values ending_in(const Problem& p, int64_t value) {
+    Values values = p.values;
+    values.back() = value;
+    return values;
 }
 
 // A first attempt that is wrong, seen by going one step back, and mended.
 std::string failed_attempt(const Problem& p, int64_t value, int64_t wrong) {
     const Step last = p.steps.back(), undo{inverse(last.op), last.operand};
     const int64_t before = p.steps.size() > 1 ? p.values[p.values.size() - 2] : p.start;
-    return work(p, wrong) + ". Check backwards: " + equation(wrong, undo, apply(wrong, undo)) +
-           format(", but it should be %lld. I correct it: ", (long long)before) + equation(before, last, value) + ". ";
+    return work(p, ending_in(p, wrong)) + ". Check backwards: " + equation(wrong, undo, apply(wrong, undo)) +
+           format(", but it should be %lld. So ", (long long)before) + equation(before, last, value) + ". ";
 }
 
 // The answer of verify that claims `value`: right with the truth, and of the same length and style without.
@@ -274,9 +291,9 @@ std::string verify_answer(const Item& item, int64_t value) {
     const Problem& p = item.problem;
     Random random = stream(item.name, Purpose::answer);
     const bool slips = random.below(10) == 0;
-    const Route way = slips ? Route::backwards : route(p, item.name.level, random);
-    const std::string check = check_text(p, value, way, random);
-    if (!slips) return work(p, value) + ". " + check + format(" Answer: %lld", (long long)value);
+    const Route way = slips ? Route::backwards : route(p, item.name.level, false, random);
+    const std::string check = check_text(p, ending_in(p, value), way, random);
+    if (!slips) return work(p, ending_in(p, value)) + ". " + check + format(" Answer: %lld", (long long)value);
     int64_t wrong = value;
     while (wrong == value) wrong = slip(p, p.steps.size() - 1, random);
     return failed_attempt(p, value, wrong) + check + format(" Answer: %lld", (long long)value);
@@ -289,15 +306,15 @@ std::string verify_gold(const Item& item) { return verify_answer(item, item.prob
 std::string verify_rejected(const Item& item) {
     const Problem& p = item.problem;
     Random random = stream(item.name, Purpose::answer);
-    const bool rounds = random.below(10) != 0 && route(p, item.name.level, random) == Route::rounding;
+    const bool rounds = random.below(10) != 0 && route(p, item.name.level, false, random) == Route::rounding;
     // A wrong value inside the bounds would pass that check honestly: take one outside.
     const int64_t outside = rounds ? 2 * bounds(p).above() - p.truth() : 0;
     Random other = stream(item.name, Purpose::wrong);
     return verify_answer(item, rounds ? outside : slip(p, p.steps.size() - 1, other));
 }
 
-std::string worked(const Problem& p, int64_t value, int level, Random& random) {
-    return check_text(p, value, route(p, level, random), random);
+std::string claimed_check(const Problem& p, const Values& values, int level, Random& random) {
+    return check_text(p, values, route(p, level, true, random), random);
 }
 
 }  // namespace gym
