@@ -10,6 +10,7 @@
 #include "../kernels/probe.h"
 #include "../kernels/quant.h"
 #include "../kernels/random.h"
+#include "../kernels/timed.h"
 #include "../models/work.h"
 #include "../train/run_folder.h"
 #include "common.h"
@@ -25,7 +26,7 @@ struct {
     ModelFlags model;
     std::vector<std::string> only, types;
     int reps = 7;
-    bool json = false;
+    bool json = false, by_kernel = false;
 } o;
 
 const char* parts[] = {"prefill", "decode", "batch", "train", "recompute", "start"};
@@ -82,7 +83,16 @@ struct Measured {
     probe::Limit limit = nullptr;
     probe::Timing t{};
     size_t resident = 0;                // at its highest
+    std::vector<KernelTime> kernels{};
 };
+
+void time(Measured& m, const std::function<void()>& f, int reps, double least = 0.02) {
+    f();
+    m.resident = peak_resident_memory();                // before the bandwidth probe takes its own
+    take_kernel_times();
+    m.t = probe::measure(f, m.limit, reps, least);
+    m.kernels = take_kernel_times();
+}
 
 // The most memory that was resident, counted from here on.
 void reset_peak() {
@@ -100,13 +110,12 @@ std::vector<int> some_ids(const Session& s, size_t n, uint64_t which) {
     return ids;
 }
 
-// Seconds of generating, and of its passes over prompts alone.
-GenerateStats run_generate(Session& s, int sequences, int prompt, int tokens) {
+void run_generate(Session& s, int sequences, int prompt, int tokens) {
     std::vector<Request> requests(size_t(sequences), Request{});
     for (size_t i = 0; i < requests.size(); i++) requests[i].prompt = some_ids(s, size_t(prompt), i);
     GenerateOptions g;
     g.max_tokens = tokens, g.slots = sequences, g.ignore_eos = true;
-    return generate(s, requests, g);
+    generate(s, requests, g);
 }
 
 Measured prefill(Session& s, const std::string& type) {
@@ -114,8 +123,7 @@ Measured prefill(Session& s, const std::string& type) {
     Work w = forward_work(*s.model, 1, 0, n, 1);
     Measured m{"prefill", type, "a prompt of 512 tokens", n, w.body, "body operations", compute_limit(s)};
     reset_peak();
-    m.t = probe::measure([&] { return run_generate(s, 1, n, 1).prompt_seconds; }, m.limit, o.reps);
-    m.resident = peak_resident_memory();
+    time(m, [&] { run_generate(s, 1, n, 1); }, o.reps);
     return m;
 }
 
@@ -131,11 +139,8 @@ Measured decode(Session& s, const std::string& type, int sequences) {
                double(sequences) * tokens};
     if (sequences == 1) m.counted = bytes, m.of = "weights and cache read", m.limit = probe::bandwidth;
     else m.counted = flops, m.of = "body and head operations", m.limit = compute_limit(s);
-    auto run = [&] { return run_generate(s, sequences, 1, tokens).seconds; };
     reset_peak();
-    run();
-    m.resident = peak_resident_memory();                // before the bandwidth probe takes its own
-    m.t = probe::measure(run, m.limit, o.reps);
+    time(m, [&] { run_generate(s, sequences, 1, tokens); }, o.reps);
     return m;
 }
 
@@ -162,15 +167,14 @@ Measured training(Session& s, const std::string& type, bool recompute) {
     {
         Trainer trainer(s, t, sft(), random_rows(s, rows, tokens), std::nullopt);
         int step = 0;
-        m.t = probe::measure([&] { return trainer.step(++step).seconds; }, m.limit, std::max(5, o.reps - 2));
-        m.resident = peak_resident_memory();
+        time(m, [&] { trainer.step(++step); }, std::max(5, o.reps - 2));
         trainer.adapters().detach(*s.model);
     }
     return m;
 }
 
 // The whole of another process: load, one token, end.
-double start_once(const std::string& model) {
+void start_once(const std::string& model) {
     std::vector<std::string> words = {"dd",  "generate",     "--model", model,    "--prompt",
                                       "The", "--max-tokens", "1",       "--raw", "--quiet"};
     std::vector<char*> argv;
@@ -179,18 +183,17 @@ double start_once(const std::string& model) {
     posix_spawn_file_actions_t files;
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
-    double start = probe::now();
     pid_t child;
     int status = 0, error = posix_spawn(&child, "/proc/self/exe", &files, nullptr, argv.data(), environ);
     posix_spawn_file_actions_destroy(&files);
     if (error || waitpid(child, &status, 0) != child || status)
         fail(Exit::failed, "bench: dd generate --model %s did not run to its end", model.c_str());
-    return probe::now() - start;
 }
 
 Measured start(const Session& s, const std::string& model, const std::string& type) {
     Measured m{"start", type, "process, load, first token", 1, 0, "", compute_limit(s)};
-    m.t = probe::measure([&] { return start_once(model); }, m.limit, o.reps, 0);
+    time(m, [&] { start_once(model); }, o.reps, 0);
+    m.resident = 0;
     return m;
 }
 
@@ -212,6 +215,9 @@ Json row(const Measured& m) {
     r["giga_per_second"] = m.counted / m.t.seconds * 1e-9;
     r["limit"] = probe::name(m.limit), r["limit_giga_per_second"] = m.t.limit;
     r["share"] = m.counted / m.t.seconds * 1e-9 / m.t.limit;
+    double all = 0;
+    for (const KernelTime& k : m.kernels) all += k.seconds;
+    for (const KernelTime& k : m.kernels) r["kernels"][k.name] = {{"share", k.seconds / all}, {"calls", k.calls}};
     return r;
 }
 
@@ -232,6 +238,12 @@ void print(const Measured& m) {
     if (m.t.rejected) printf(", %d dropped", m.t.rejected);
     if (m.resident) printf(", %.2f GB", double(m.resident) * 1e-9);
     printf("\n");
+    double all = 0;
+    for (const KernelTime& k : m.kernels) all += k.seconds;
+    for (const KernelTime& k : m.kernels)
+        if (k.seconds > 0.005 * all)
+            printf("          %-16s %5.1f %%  %.1f us a call\n", k.name.c_str(), 100 * k.seconds / all,
+                   1e6 * k.seconds / double(k.calls));
     fflush(stdout);
 }
 
@@ -266,6 +278,7 @@ void verb::bench_flags(Flags& f) {
           "weights as stored, or turned into f32, f16, bf16, q8_0, q4_0, q4_1; default: stored (a random model: bf16, "
           "q8_0, q4_1)");
     f.number("reps", &o.reps, "N", 5, 1000, "repetitions that count");
+    f.add("by-kernel", &o.by_kernel, "", "also which kernels the time went to");
     f.add("json", &o.json, "",
           "one JSON object. Counted are: prefill and training, 2 out in a row for every matrix of the body (training "
           "4N: twice that, and the head); a batch, body and head; decoding, bytes of all matrices as stored and of the "
@@ -284,6 +297,7 @@ void verb::bench(const Flags&) {
         if (o.types.empty()) o.types = {"bf16", "q8_0", "q4_1"};
     }
     if (o.types.empty()) o.types = {"stored"};
+    if (o.by_kernel) o.model.session.kernels = &timed(cpu());
     Json rows = Json::array();
     auto report = [&](const Measured& m) {
         if (o.json) rows.push_back(row(m));

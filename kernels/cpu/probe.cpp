@@ -137,14 +137,6 @@ double now() {
     return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
 }
 
-std::function<double()> timed(std::function<void()> f) {
-    return [f] {
-        double start = now();
-        f();
-        return now() - start;
-    };
-}
-
 double bf16() { return rate(0, chains_bf16, 400000, 24 * 64); }
 double f32() { return rate(1, chains_f32, 400000, 24 * 32); }
 double f32_256() { return rate(2, chains_f32_256, 800000, 12 * 16); }
@@ -173,17 +165,20 @@ double others_seconds() {
     return n == 8 ? (user + nice + system + irq + softirq + steal) / double(sysconf(_SC_CLK_TCK)) - own_seconds() : 0;
 }
 
-Timing measure(const std::function<double()>& f, Limit limit, int wanted, double least) {
+Timing measure(const std::function<void()>& f, Limit limit, int wanted, double least) {
     static std::map<Limit, double> best;
-    double once = f();
-    if (once < least) once = f();
-    int repeat = std::max(1, int(std::ceil(least / once)));
+    f();
+    double start = now();
+    f();
+    int repeat = std::max(1, int(std::ceil(least / (now() - start))));
     std::vector<double> times, work;
     Timing t;
     for (int tries = 0; tries < 5 * wanted && int(times.size()) < wanted; tries++) {
-        double others = others_seconds(), from = now(), before = limit(), seconds = 0;
-        for (int i = 0; i < repeat; i++) seconds += f();
-        double after = limit(), low = std::min(before, after), high = std::max(before, after);
+        if (tries == 2 * wanted && times.empty()) break;        // a neighbour who stays
+        double others = others_seconds(), from = now(), before = limit();
+        start = now();
+        for (int i = 0; i < repeat; i++) f();
+        double seconds = now() - start, after = limit(), low = std::min(before, after), high = std::max(before, after);
         others = others_seconds() - others;
         double& top = best[limit];
         top = std::max(top, high);
