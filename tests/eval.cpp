@@ -133,7 +133,8 @@ TEST_F(Eval, WhatCannotBeJudgedIsSaidBeforeAnythingIsWritten) {
 }
 
 TEST_F(Eval, RowsAreTheSameForTheSameSeed) {
-    Ran a = dd(folder, "data gym --level 1-2 --rows 24 --seed 5"), b = dd(folder, "data gym --level 1-2 --rows 24 --seed 5");
+    Ran a = dd(folder, "data gym --level 1-2 --rows 24 --seed 5");
+    Ran b = dd(folder, "data gym --level 1-2 --rows 24 --seed 5");
     EXPECT_EQ(a.out, b.out);
     EXPECT_NE(a.out, dd(folder, "data gym --level 1-2 --rows 24 --seed 6").out);
     std::istringstream lines(dd(folder, "data gym --rows 6 --preferences").out);
