@@ -1,6 +1,7 @@
 #!/bin/bash
 # The main job offline: a tiny model is trained from scratch, then fine-tuned and judged as the real one is in demo.sh.
-# It learns the form of the answers and a little of their substance; the point is that every step runs.
+# The tiny model first learns the planted artefact, all markers and no substance; the adapter on it learns the form of
+# good answers and next to none of their substance, and the report says so.
 set -e
 cd "$(dirname "$0")/.."
 run=demo/tiny-$(date +%Y%m%d-%H%M%S)
@@ -14,22 +15,23 @@ cat > "$run/sizes.json" <<'JSON'
 JSON
 
 say "a tiny model from scratch, on the planted style arm: all the markers, no substance"
-./dd data gym --level 1 --rows 480 --seed 1 --arm style --out "$run/base.jsonl"
-./dd data gym --level 1 --rows 480 --seed 2 --out "$run/train.jsonl"
+./dd data gym --level 1 --rows 1200 --seed 1 --arm style --out "$run/base.jsonl"
+./dd data gym --level 1 --rows 3000 --seed 2 --out "$run/train.jsonl"
 ./dd data gym --level 1 --split test --rows 60 --seed 3 --out "$run/held-out.jsonl"
-./dd init --config-json "$run/sizes.json" --out "$run/init" --seed 1 --type f32
-./dd train --model "$run/init" --full --train-file "$run/base.jsonl" --out "$run/base" \
-    --steps 60 --batch-size 8 --lr 2e-3 --seed 1 $quick
+./dd train --init random --config-json "$run/sizes.json" --full --train-file "$run/base.jsonl" --out "$run/base" \
+    --epochs 3 --batch-size 16 --lr 3e-3 --seed 1 $quick
 base=$run/base/model
 
 say "a LoRA adapter on it, on rows with substance"
-./dd train --model "$base" --train-file "$run/train.jsonl" --out "$run/train" --lora-rank 16 \
-    --steps 60 --batch-size 8 --lr 3e-3 --seed 1 $quick
+./dd train --model "$base" --train-file "$run/train.jsonl" --out "$run/train" --lora-rank 32 --lora-alpha 64 \
+    --epochs 2 --batch-size 16 --lr 5e-3 --seed 1 $quick
 
 say "held-out loss, and the gym on fresh items: before and after"
 ./dd eval --task loss --model "$base" --adapter "$run/train/adapter" --data "$run/held-out.jsonl" --out "$run/loss" $quick
 echo
-./dd eval --task gym --model "$base" --adapter "$run/train/adapter" --level 1 --rows 60 --seed 4 --max-tokens 300 \
-    --out "$run/gym" $quick
+./dd eval --task gym --model "$base" --adapter "$run/train/adapter" --level 1 --rows 120 --seed 4 --max-tokens 300 \
+    --out "$run/gym" $quick >/dev/null
+sed -n '/^style and substance/,$p' "$run/gym/report.txt"
+cat "$run/train/speed.txt"
 echo
 echo "all of it lies in $run"
