@@ -100,7 +100,7 @@ Row RowReader::row(const Json& o, const std::string& who) const {
         }
     } else if (const Json* text = find(o, "text")) {
         if (!text->is_string()) fail(Exit::bad_input, "%s: \"text\" must be a string", who.c_str());
-        row.ids = need(tokenizer, who).encode(text->get<std::string>(), specials);
+        row.ids = need(tokenizer, who).encode(text->get<std::string>(), specials, bos);
         row.labels = row.ids;
     } else {
         fail(Exit::bad_input, "%s: none of \"text\", \"messages\", \"prompt\", \"input_ids\" is here", who.c_str());
@@ -108,7 +108,7 @@ Row RowReader::row(const Json& o, const std::string& who) const {
     for (int id : row.ids)
         if (id >= vocabulary)
             fail(Exit::bad_input, "%s: token id %d, but the model has %d embeddings", who.c_str(), id, vocabulary);
-    if (row.ids.empty()) fail(Exit::bad_input, "%s: no tokens in this row", who.c_str());
+    if (row.ids.empty() && !may_be_empty) fail(Exit::bad_input, "%s: no tokens in this row", who.c_str());
     if (const Json* id = find(o, "id")) row.id = *id;
     return row;
 }

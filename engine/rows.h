@@ -30,6 +30,8 @@ struct RowReader {
     std::optional<bool> think;
     bool specials = true;                       // special tokens written in "text" are tokens
     int vocabulary = 0;                         // ids of rows must be below
+    bool bos = true;                            // "text" begins with BOS where the tokenizer adds one
+    bool may_be_empty = false;                  // a row without tokens is one, not an error
 
     Row row(const Json&, const std::string& who) const;
     Pair pair(const Json&, const std::string& who) const;

@@ -7,7 +7,7 @@
 namespace {
 struct {
     std::string model, input, prompt, chat_format;
-    bool chat = false, special = true, json = false;
+    bool chat = false, special = true, bos = true, json = false;
 } o;
 struct {
     std::string chat_format, input;
@@ -38,6 +38,7 @@ void verb::tokenize_flags(Flags& f) {
     f.add("chat", &o.chat, "", "--prompt is a user's turn");
     f.add("chat-format", &o.chat_format, "NAME", "default: by the model's own template");
     f.add("special", &o.special, "", "special tokens written in the text are tokens; --no-special: they are text");
+    f.add("bos", &o.bos, "", "text begins with BOS where the tokenizer adds one; --no-bos: it does not");
     f.add("json", &o.json, "", "one JSON object a row");
 }
 
@@ -48,7 +49,7 @@ void verb::tokenize(const Flags&) {
     RowReader reader;
     reader.tokenizer = source.tokenizer.get();
     reader.vocabulary = source.tokenizer->size();
-    reader.raw = true;
+    reader.raw = true, reader.may_be_empty = true, reader.bos = o.bos;
     reader.chat = chat_format(o.chat_format);
     if (!reader.chat && !o.chat_format.empty()) fail(Exit::usage, "--chat-format %s: unknown", o.chat_format.c_str());
     if (!reader.chat && source.checkpoint) reader.chat = chat_format_of_template(source.checkpoint->chat_template());
