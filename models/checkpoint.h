@@ -25,8 +25,9 @@ public:
 
     // A tensor by its Hugging Face name, whatever the file calls it; null: not there.
     const Stored* find(const std::string& name) const;
-    // Every tensor of the file that `used` does not name: parts of other modalities by the thousand, and mistakes.
-    struct Unused { size_t other_parts = 0; std::vector<std::string> names; };
+    // Every tensor of the file that `used` does not name: parts of other modalities (counted: "vision_tower" x 658),
+    // and mistakes.
+    struct Unused { std::map<std::string, int> other_parts; std::vector<std::string> names; };
     Unused unused(const std::set<std::string>& used) const;
     const std::vector<Stored>& tensors() const;
     bool is_gguf() const { return gguf_ != nullptr; }
@@ -56,3 +57,5 @@ std::unique_ptr<Model> load_model(const Checkpoint&, Arena& mem);
 // Every matrix packed for products with operands of this type.
 void pack_weights(Model&, const Kernels&, Type operand, Arena& mem);
 size_t parameter_count(Model&);
+// What pack_weights will take.
+size_t packed_bytes(Model&, const Kernels&, Type operand);
