@@ -40,7 +40,7 @@ void rope_frequencies(float* freq, int pairs, double theta, double factor = 1, d
 Tensor lookup(Pass&, Weight& table, float scale = 1, int pad = -1); // a row a token, f32; `pad` has no gradient
 Tensor embed(Pass&, Weight& table, float scale = 1, int pad = -1);  // the lookup that is the residual stream's start
 Tensor columns(Pass&, Tensor x, int first, int n);                  // a copy of columns first .. first + n - 1
-Tensor scale(Pass&, Tensor x, Tensor s);                            // the s.cols equal chunks of columns, each by its own
+Tensor scale(Pass&, Tensor x, Tensor s);                            // the s.cols equal chunks of columns, each by its s
 Tensor rms_norm(Pass&, Tensor x, Tensor w, float eps);                  // by chunks of w: whole rows, or every head
 Tensor linear(Pass&, Tensor x, Weight&);                                // x w^T and the adapter's share; f32
 template <size_t N> std::array<Tensor, N> linear(Pass&, Tensor x, Weight* const (&w)[N]); // several, of one x; operands

@@ -30,13 +30,16 @@ std::string module_of(const Weight& w) { return w.name.substr(0, w.name.rfind(".
 std::string suffix_of(const std::string& module) { return module.substr(module.rfind('.') + 1); }
 
 // "…model.layers.0.x" of any wrapper -> "model.layers.0.x"; empty: not a LoRA tensor's name.
-std::string module_of_key(const std::string& key, char* half) {
+std::string module_of_key(const std::string& key, char* half, std::string* prefix) {
     const std::string start = "base_model.model.", a = ".lora_A.weight", b = ".lora_B.weight";
     if (!key.starts_with(start) || !(key.ends_with(a) || key.ends_with(b))) return "";
     *half = key.ends_with(a) ? 'A' : 'B';
     std::string module = key.substr(start.size(), key.size() - start.size() - a.size());
     for (const char* wrapper : {"model.language_model.", "language_model.model."})
-        if (module.starts_with(wrapper)) return "model." + module.substr(strlen(wrapper));
+        if (module.starts_with(wrapper)) {
+            *prefix = wrapper;
+            return "model." + module.substr(strlen(wrapper));
+        }
     return module;
 }
 
@@ -106,7 +109,7 @@ size_t Adapters::add(Model& model, const std::string& path_and_scale) {
     std::string stranger;
     for (const Stored& s : file->tensors()) {
         char half = 'A';
-        std::string module = module_of_key(s.name, &half);
+        std::string module = module_of_key(s.name, &half, &config_.prefix);
         if (each.spares.count(module)) {
             spare++;
             continue;
@@ -223,13 +226,12 @@ void Adapters::repack(const Kernels& k, Type operand) {
     for (Entry& e : entries_) pack(k, e.lora, operand, mem_);
 }
 
-void write_adapter(const std::string& folder, std::deque<Adapters::Entry>& entries, const LoraConfig& config,
-                   const std::string& prefix) {
+void write_adapter(const std::string& folder, std::deque<Adapters::Entry>& entries, const LoraConfig& config) {
     make_folders(folder);
     struct Half { std::string name; Tensor t; };
     std::vector<Half> halves;
     for (Adapters::Entry& e : entries) {
-        std::string module = e.module.starts_with("model.") ? prefix + e.module.substr(6) : e.module;
+        std::string module = e.module.starts_with("model.") ? config.prefix + e.module.substr(6) : e.module;
         halves.push_back({"base_model.model." + module + ".lora_A.weight", e.lora.a});
         halves.push_back({"base_model.model." + module + ".lora_B.weight", e.lora.b});
     }

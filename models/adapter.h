@@ -12,6 +12,7 @@ struct LoraConfig {
     bool rslora = false;                            // scale alpha / sqrt(rank) instead of alpha / rank
     std::vector<std::string> targets;               // module suffixes, as resolved: "q_proj", ...
     std::string base;                               // base_model_name_or_path
+    std::string prefix = "model.";                  // what files say for it: a wrapper of several modalities, more
     std::map<std::string, double> alpha_pattern;    // by module name or suffix
     std::map<std::string, int> rank_pattern;
     double scale(const std::string& module) const;
@@ -52,8 +53,6 @@ private:
     LoraConfig config_;
 };
 
-// Writes a PEFT directory: files atomic, keys sorted, f32 tensors in PEFT's names. `prefix` stands in them for
-// "model.".
-void write_adapter(const std::string& folder, std::deque<Adapters::Entry>&, const LoraConfig&,
-                   const std::string& prefix = "model.");
+// Writes a PEFT directory: files atomic, keys sorted, f32 tensors in PEFT's names.
+void write_adapter(const std::string& folder, std::deque<Adapters::Entry>&, const LoraConfig&);
 LoraConfig read_adapter_config(const std::string& folder);

@@ -68,7 +68,6 @@ void Checkpoint::open_folder() {
     for (const char* p : {"model.", "model.language_model.", "language_model.model."})
         if (file_->find(std::string(p) + "embed_tokens.weight") || file_->find(std::string(p) + "norm.weight"))
             prefix_ = p;
-    if (prefix_.empty()) prefix_ = "model.";
 }
 
 void Checkpoint::open_gguf_file() {

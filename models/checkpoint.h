@@ -31,6 +31,7 @@ public:
     Unused unused(const std::set<std::string>& used) const;
     const std::vector<Stored>& tensors() const;
     bool is_gguf() const { return gguf_ != nullptr; }
+    const std::string& prefix() const { return prefix_; }       // what stands in the file for "model."
 
     // Exit::bad_input when there is none. Rows of ids need none.
     std::unique_ptr<Tokenizer> tokenizer() const;
@@ -47,7 +48,7 @@ private:
 
     std::unique_ptr<TensorFile> file_;
     Gguf* gguf_ = nullptr;
-    std::string prefix_;                        // what stands in the file for "model."
+    std::string prefix_ = "model.";
 };
 
 // The model with its weights in place (views into the file; vectors and what must be turned, copies in `mem`).
