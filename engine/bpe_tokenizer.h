@@ -24,6 +24,7 @@ struct BpeRecipe {
     bool fuse_unknown = false;
     int unknown = -1;                       // what other symbols that the vocabulary lacks become; -1: they are dropped
     int bos = -1, eos = -1;
+    bool bos_is_forced = false;
     std::vector<Normalizer> spelling;       // decoding: replacements in the text of each token
 };
 // The merge that stands at place `rank` of the list. Exit::bad_input when the vocabulary lacks a part or the whole.

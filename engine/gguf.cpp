@@ -74,6 +74,10 @@ public:
     }
 
     bool has(std::string_view key) const override { return pair_names_.find(key); }
+    bool is_array(std::string_view key) const override {
+        const Pair* p = pair_names_.find(key);
+        return p && p->is_array;
+    }
     std::vector<std::string> keys() const override {
         std::vector<std::string> all;
         for (const Pair& p : pairs_) all.emplace_back(p.name);

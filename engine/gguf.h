@@ -10,6 +10,7 @@
 struct Gguf : TensorFile {
     virtual bool has(std::string_view key) const = 0;
     virtual std::vector<std::string> keys() const = 0;                                      // in the order of the file
+    virtual bool is_array(std::string_view key) const = 0;                                  // false: it is not there
     virtual int64_t integer(std::string_view key, int64_t low, int64_t high) const = 0;     // any integer type
     virtual double number(std::string_view key) const = 0;                      // any integer or float type; finite
     virtual bool boolean(std::string_view key) const = 0;

@@ -6,10 +6,14 @@ namespace {
 
 enum State { keys, values };            // what attention keeps in a cache
 
+// What products take: a norm's output is one already, the residual stream itself is not.
 Tensor as_operand(Pass& p, Tensor t) {
     if (t.type == p.operand) return t;
-    Tensor o = p.make(t.rows, t.cols, p.operand);
+    Tensor o = p.make(t.rows, t.cols, p.operand, {t});
     p.k.copy(o, t);
+    p.back({o}, [=](Pass& p) {
+        if (Tensor d = p.d(o)) p.k.add_to(p.grad(t), d, 1);
+    });
     return o;
 }
 
@@ -37,8 +41,9 @@ void pack(const Kernels& k, Lora& l, Type operand, Arena& mem) {
     set(l.back_down, in, rank, l.a, true, 1);
 }
 
-void rope_frequencies(float* freq, int pairs, double theta, double factor) {
-    for (int j = 0; j < pairs; j++) freq[j] = float(std::pow(theta, -double(j) / pairs) / factor);
+void rope_frequencies(float* freq, int pairs, double theta, double factor, double partial) {
+    int turning = int(partial * pairs);
+    for (int j = 0; j < pairs; j++) freq[j] = j < turning ? float(std::pow(theta, -double(j) / pairs) / factor) : 0;
 }
 
 Tensor rotations(Pass& p, const float* freq, int pairs) {
@@ -47,12 +52,34 @@ Tensor rotations(Pass& p, const float* freq, int pairs) {
     return t;
 }
 
-Tensor embed(Pass& p, Weight& table, float scale, int pad) {
+Tensor lookup(Pass& p, Weight& table, float scale, int pad) {
     Tensor w = table.m.w, y = p.make(p.rows.n, w.cols, Type::f32, {w});
     const int* ids = p.rows.ids;
     p.k.gather(y, w, ids, scale);
     p.back({y}, [=](Pass& p) { p.k.gather_back(p.grad(w), p.d(y), ids, scale, pad); });
-    return p.at(Point::embed, y);
+    return y;
+}
+
+Tensor embed(Pass& p, Weight& table, float scale, int pad) {
+    return p.at(Point::embed, lookup(p, table, scale, pad));
+}
+
+Tensor columns(Pass& p, Tensor x, int first, int n) {
+    Tensor y = p.make(x.rows, n, x.type, {x});
+    p.k.columns(y, x, first);
+    p.back({y}, [=](Pass& p) {
+        if (Tensor d = p.d(y)) p.k.columns_back(p.grad(x), d, first);
+    });
+    return y;
+}
+
+Tensor scale(Pass& p, Tensor x, Tensor s) {
+    Tensor y = p.make(x.rows, x.cols, x.type, {x, s});
+    p.k.scale_heads(y, x, s);
+    p.back({y}, [=](Pass& p) {
+        if (Tensor d = p.d(y)) p.k.scale_heads_back(p.grad(x), p.grad(s), d, x, s);
+    });
+    return y;
 }
 
 Tensor rms_norm(Pass& p, Tensor x, Tensor w, float eps) {
@@ -67,6 +94,7 @@ void detail::linear(Pass& p, Tensor x, Weight* const* ws, Tensor* y, int n, Type
     struct Part { Weight* w; Tensor y, u, x; };             // x as the adapter saw it: dropped out, or as it is
     struct Parts { Part at[4]; } parts{};
     require(n <= 4, "linear: %d weights", n);
+    x = as_operand(p, x);
     Product downs[4], products[4];
     int adapters = 0;
     for (int i = 0; i < n; i++) {
@@ -145,7 +173,7 @@ Tensor rope(Pass& p, Tensor x, Tensor turn, int head) {
 }
 
 // The one op that looks at other tokens, so the one op that knows the cache.
-Tensor attention(Pass& p, Tensor q, Tensor k, Tensor v, int head, float scale, int window) {
+Tensor attention(Pass& p, Tensor q, Tensor k, Tensor v, int head, float scale, int window, int keeper) {
     Tensor y = p.make(q.rows, q.cols, p.operand, {q, k, v}), l;
     if (p.tape) l = p.make(q.cols / head, q.rows, Type::f32);
     size_t mark = p.mem.used;
@@ -153,17 +181,20 @@ Tensor attention(Pass& p, Tensor q, Tensor k, Tensor v, int head, float scale, i
     int key_size = int(key_panel(head)) * kv.heads, value_size = int(value_panel(head)) * kv.heads;
     if (p.cache) {
         require(!p.tape, "attention: a pass with a cache cannot be recorded");
-        kv.room = (p.cache->room + 15) / 16;
-        int panels = kv.room * p.cache->slots;
-        kv.k = p.cache->state(p.k, p.layer, keys, panels, key_size, p.operand).data;
-        kv.v = p.cache->state(p.k, p.layer, values, panels, value_size, p.operand).data;
+        kv.room = p.cache->panels(window);
+        int panels = kv.room * p.cache->slots, layer = keeper < 0 ? p.layer : keeper;
+        kv.k = p.cache->state(p.k, layer, keys, panels, key_size, p.operand).data;
+        kv.v = p.cache->state(p.k, layer, values, panels, value_size, p.operand).data;
+        for (int s = 0; s < p.rows.seqs && kv.room * 16 < p.cache->room; s++)
+            require(p.rows.first[s + 1] - p.rows.first[s] <= p.cache->chunk,
+                    "attention: a ring for chunks of %d tokens was given more", p.cache->chunk);
     } else {
         int panels = p.rows.n / 16 + p.rows.seqs;
         Tensor ks = p.make(panels, key_size, p.operand), vs = p.make(panels, value_size, p.operand);
         p.k.zero(vs);                                   // what no token has written is multiplied by zero
         kv.k = ks.data, kv.v = vs.data;
     }
-    p.k.store_kv(kv, k, v, p.rows);
+    if (!p.cache || keeper < 0) p.k.store_kv(kv, k, v, p.rows);
     p.k.attend(y, l, q, kv, p.rows, scale, window);
     p.mem.rewind(mark);
     p.back({y}, [=](Pass& p) {

@@ -33,14 +33,21 @@ struct Head {                       // from the final hidden state to logits
 // Cosines | sines of the angle that pair j of a head turns by at each row's position: angle = position * freq[j].
 // freq: pairs numbers that outlive the pass; constant for a model and a kind of layer.
 Tensor rotations(Pass&, const float* freq, int pairs);
-void rope_frequencies(float* freq, int pairs, double theta, double factor = 1);     // theta^(-j / pairs) / factor
+inline Tensor rotations(Pass& p, const std::vector<float>& f) { return rotations(p, f.data(), int(f.size())); }
+// theta^(-j / pairs) / factor; only the first `partial` of the pairs turn (frequency 0: the others stay).
+void rope_frequencies(float* freq, int pairs, double theta, double factor = 1, double partial = 1);
 
-Tensor embed(Pass&, Weight& table, float scale = 1, int pad = -1); // f32; `pad`: a row whose lookups have no gradient
+Tensor lookup(Pass&, Weight& table, float scale = 1, int pad = -1); // a row a token, f32; `pad` has no gradient
+Tensor embed(Pass&, Weight& table, float scale = 1, int pad = -1);  // the lookup that is the residual stream's start
+Tensor columns(Pass&, Tensor x, int first, int n);                  // a copy of columns first .. first + n - 1
+Tensor scale(Pass&, Tensor x, Tensor s);                            // the s.cols equal chunks of columns, each by its s
 Tensor rms_norm(Pass&, Tensor x, Tensor w, float eps);                  // by chunks of w: whole rows, or every head
 Tensor linear(Pass&, Tensor x, Weight&);                                // x w^T and the adapter's share; f32
 template <size_t N> std::array<Tensor, N> linear(Pass&, Tensor x, Weight* const (&w)[N]); // several, of one x; operands
 Tensor rope(Pass&, Tensor x, Tensor rotations, int head);               // takes over x's memory
-Tensor attention(Pass&, Tensor q, Tensor k, Tensor v, int head, float scale, int window = 0);
+// softmax(scale q k^T) v over all that a token may see, or the last `window` positions. Where k and v are those of an
+// earlier layer, `keeper` is that layer: the cache holds them there, once.
+Tensor attention(Pass&, Tensor q, Tensor k, Tensor v, int head, float scale, int window = 0, int keeper = -1);
 Tensor gated(Pass&, Tensor g, Tensor u, Gate);
 Tensor add(Pass&, Tensor x, Tensor a);                                  // f32; takes over a's memory if that is f32
 

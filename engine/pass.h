@@ -6,6 +6,7 @@
 //   cache   keys and values of the tokens so far, states   decoding
 //   edits   what to change or copy, and where              steering, ablation, tempering, taps
 #pragma once
+#include <algorithm>
 #include <array>
 #include <initializer_list>
 #include <map>
@@ -69,9 +70,17 @@ struct Tape {
 // tensors that layer's ops ask for by name (a number); made, and zeroed, at the first asking.
 class Cache {
 public:
-    Cache(Arena& mem, int slots, int room) : slots(slots), room(room), mem_(mem) {}
+    // room: positions a slot; chunk: the most tokens of one sequence that a pass brings (0: as many as there is room).
+    Cache(Arena& mem, int slots, int room, int chunk = 0)
+        : slots(slots), room(room), chunk(chunk ? chunk : room), mem_(mem) {}
     Tensor state(const Kernels&, int layer, int name, int rows, int cols, Type type);
-    const int slots, room;          // room: positions a slot
+    // Panels of 16 positions that a slot needs for a layer that looks back at `window` positions (0: at all): a ring.
+    // A pass stores its tokens before the first of them looks back, so the ring holds a chunk beside the window.
+    int panels(int window) const {
+        int all = (room + 15) / 16;
+        return window ? std::min(all, (window - 1 + chunk + 14) / 16 + 1) : all;
+    }
+    const int slots, room, chunk;
 
 private:
     Arena& mem_;

@@ -75,10 +75,8 @@ Row RowReader::row(const Json& o, const std::string& who) const {
             std::vector<Part> parts{{prompt->get<std::string>(), specials, false}};
             if (completion) parts.push_back({completion->get<std::string>(), specials, true});
             encode(*this, parts, row, who);
-            if (need(tokenizer, who).bos() >= 0) {
-                row.ids.insert(row.ids.begin(), tokenizer->bos());
-                row.labels.insert(row.labels.begin(), -100);
-            }
+            tokenizer->add_bos(row.ids);
+            if (row.ids.size() > row.labels.size()) row.labels.insert(row.labels.begin(), -100);
         } else {
             std::vector<Message> all = as_messages(*prompt, "user", who);
             size_t given = all.size();

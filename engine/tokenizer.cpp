@@ -70,6 +70,7 @@ public:
     bool is_special(int id) const override { return id >= 0 && size_t(id) < special_.size() && special_[size_t(id)]; }
     int size() const override { return std::max(r_.vocabulary.size(), beside_.size()); }
     int bos() const override { return r_.bos; }
+    bool bos_is_forced() const override { return r_.bos_is_forced; }
     int eos() const override { return r_.eos; }
     std::string kind() const override {
         return format("%s BPE, %zu entries, %zu merges", r_.byte_level ? "byte-level" : "SentencePiece-like",
@@ -336,10 +337,15 @@ std::unique_ptr<Tokenizer> make_tokenizer(BpeRecipe recipe) {
     return std::make_unique<BpeTokenizer>(std::move(recipe));
 }
 
+void Tokenizer::add_bos(std::vector<int>& ids) const {
+    bool there = bos_is_forced() && !ids.empty() && ids[0] == bos();
+    if (bos() >= 0 && !there) ids.insert(ids.begin(), bos());
+}
+
 std::vector<int> Tokenizer::encode(std::string_view text, bool special, bool bos) const {
     const Part part{std::string(text), special};
     std::vector<int> ids = encode(std::span(&part, 1));
-    if (bos && this->bos() >= 0) ids.insert(ids.begin(), this->bos());
+    if (bos) add_bos(ids);
     return ids;
 }
 

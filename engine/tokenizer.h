@@ -39,6 +39,10 @@ struct Tokenizer {
     virtual bool is_special(int id) const = 0;
     virtual int size() const = 0;                       // one more than the largest id
     virtual int bos() const = 0;                        // the id that encode puts in front; -1: none
+    // BOS is there because the model cannot do without, not because its files ask for it: a text that begins with it
+    // gets no second one.
+    virtual bool bos_is_forced() const = 0;
+    void add_bos(std::vector<int>& ids) const;
     virtual int eos() const = 0;                        // as the tokenizer's own files say; -1: they do not
     virtual std::string kind() const = 0;               // for `dd info`: "byte-level BPE, 49152 entries, 48900 merges"
 

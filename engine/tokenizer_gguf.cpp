@@ -47,6 +47,7 @@ public:
             if (flag(key, false)) not_built((std::string("tokenizer.ggml.") + key).c_str(), "true");
         r_.eos = token_id("eos_token_id");
         // Gemma 4 needs BOS; its first GGUF files said false.
+        r_.bos_is_forced = gemma4();
         if (gemma4() || flag("add_bos_token", model_ == "llama")) r_.bos = token_id("bos_token_id");
         return std::move(r_);
     }

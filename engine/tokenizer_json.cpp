@@ -317,6 +317,17 @@ BpeRecipe read_recipe(std::string_view json, const std::string& who) {
     return recipe;
 }
 
+// Gemma 4 degenerates without BOS, and the files of its chat models do not ask for it. Its tokens tell it.
+void force_bos(BpeRecipe& recipe) {
+    int bos = -1;
+    bool gemma4 = false;
+    for (const AddedToken& a : recipe.added) {
+        if (a.text == "<bos>") bos = a.id;
+        gemma4 |= a.text == "<|turn>";
+    }
+    if (gemma4 && bos >= 0) recipe.bos = bos, recipe.bos_is_forced = true;
+}
+
 // What tokenizer_config.json adds: which token ends a text, and whether BOS goes in front, overruling tokenizer.json.
 void read_roles(const Json& config, const std::string& who, BpeRecipe& recipe) {
     const auto id = [&](const char* role) {
@@ -340,7 +351,9 @@ void read_roles(const Json& config, const std::string& who, BpeRecipe& recipe) {
 }  // namespace
 
 std::unique_ptr<Tokenizer> parse_tokenizer(std::string_view json, const std::string& who) {
-    return make_tokenizer(read_recipe(json, who));
+    BpeRecipe recipe = read_recipe(json, who);
+    force_bos(recipe);
+    return make_tokenizer(std::move(recipe));
 }
 
 std::unique_ptr<Tokenizer> read_tokenizer(const std::string& path) {
@@ -349,5 +362,6 @@ std::unique_ptr<Tokenizer> read_tokenizer(const std::string& path) {
     const Mapped text(file);
     BpeRecipe recipe = read_recipe({text.data, text.size}, file);
     if (folder && exists(config)) read_roles(read_json_file(config), config, recipe);
+    force_bos(recipe);
     return make_tokenizer(std::move(recipe));
 }

@@ -65,6 +65,8 @@ struct AdamW { float lr, beta1, beta2, eps, decay; int step; };         // step 
   K(gather_back, (Tensor dtable, Tensor dy, const int* ids, float s, int pad))  /* row `pad` gets none                    */ \
   K(select,      (Tensor y, Tensor x, const int* rows))             /* y[i] = x[rows[i]]                                  */ \
   K(select_back, (Tensor dx, Tensor dy, const int* rows, const float* s))   /* dx[rows[i]] += s[i] dy[i]                  */ \
+  K(columns,     (Tensor y, Tensor x, int first))                   /* y = columns first .. first + y.cols - 1 of x       */ \
+  K(columns_back, (Tensor dx, Tensor dy, int first))                /* their gradient; fresh: of the others zero          */ \
   /* products */ \
   K(pack,        (Matrix& m))                                       /* fills m.panels; with m.panels null, m.panel_bytes  */ \
   K(matmul,      (const Product* p, int n, Tensor x))               /* p[i].y = x w^T + u b^T, for each of n products     */ \

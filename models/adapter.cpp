@@ -13,9 +13,11 @@ namespace {
 
 struct EachMatrix : Visit {
     std::vector<Weight*> all;
+    std::set<std::string> spares;           // what an adapter made elsewhere may hold to no effect
     void matrix(const std::string&, Weight& w, int, int) override { all.push_back(&w); }
     void table(const std::string&, Weight&, int, int) override {}
     void vector(const std::string&, Tensor&, int, float) override {}
+    void spare(const std::string& name) override { spares.insert(name.substr(0, name.rfind(".weight"))); }
 };
 
 std::vector<Weight*> matrices(Model& model) {
@@ -26,16 +28,18 @@ std::vector<Weight*> matrices(Model& model) {
 
 std::string module_of(const Weight& w) { return w.name.substr(0, w.name.rfind(".weight")); }
 std::string suffix_of(const std::string& module) { return module.substr(module.rfind('.') + 1); }
-bool in_block(const std::string& module) { return module.find("layers.") != std::string::npos; }
 
 // "…model.layers.0.x" of any wrapper -> "model.layers.0.x"; empty: not a LoRA tensor's name.
-std::string module_of_key(const std::string& key, char* half) {
+std::string module_of_key(const std::string& key, char* half, std::string* prefix) {
     const std::string start = "base_model.model.", a = ".lora_A.weight", b = ".lora_B.weight";
     if (!key.starts_with(start) || !(key.ends_with(a) || key.ends_with(b))) return "";
     *half = key.ends_with(a) ? 'A' : 'B';
     std::string module = key.substr(start.size(), key.size() - start.size() - a.size());
     for (const char* wrapper : {"model.language_model.", "language_model.model."})
-        if (module.starts_with(wrapper)) return "model." + module.substr(strlen(wrapper));
+        if (module.starts_with(wrapper)) {
+            *prefix = wrapper;
+            return "model." + module.substr(strlen(wrapper));
+        }
     return module;
 }
 
@@ -97,13 +101,19 @@ size_t Adapters::add(Model& model, const std::string& path_and_scale) {
     auto file = open_safetensors(path + "/adapter_model.safetensors");
 
     std::map<std::string, Weight*> by_module;
-    for (Weight* w : matrices(model)) by_module[module_of(*w)] = w;
+    EachMatrix each;
+    model.weights(each);
+    for (Weight* w : each.all) by_module[module_of(*w)] = w;
     std::map<std::string, std::array<const Stored*, 2>> halves;
-    size_t matched = 0;
+    size_t matched = 0, spare = 0;
     std::string stranger;
     for (const Stored& s : file->tensors()) {
         char half = 'A';
-        std::string module = module_of_key(s.name, &half);
+        std::string module = module_of_key(s.name, &half, &config_.prefix);
+        if (each.spares.count(module)) {
+            spare++;
+            continue;
+        }
         if (!by_module.count(module)) {
             if (stranger.empty()) stranger = s.name;
             continue;
@@ -111,7 +121,8 @@ size_t Adapters::add(Model& model, const std::string& path_and_scale) {
         halves[module][half == 'B'] = &s;
         matched++;
     }
-    size_t all = file->tensors().size();
+    size_t all = file->tensors().size() - spare;
+    ignored_ += spare;
     if (matched != all || all == 0)
         fail(Exit::bad_input,
              "%s: %zu of %zu tensors match this model; the first that does not is \"%s\" (expected "
@@ -153,7 +164,7 @@ void Adapters::create(Model& model, LoraConfig& config, uint64_t seed) {
         bool wanted = false;
         for (size_t i = 0; i < config.targets.size(); i++) {
             const std::string& t = config.targets[i];
-            bool fits = t == "all" || t == "all-linear" ? in_block(module) : suffix_of(module) == t;
+            bool fits = t == "all" || t == "all-linear" ? w != model.head().w : suffix_of(module) == t;
             if (!fits && t.find_first_of(".*|()[]^$+?\\") != std::string::npos)
                 fits = std::regex_match(module, std::regex(t));
             if (fits) wanted = used[i] = true;
@@ -170,7 +181,7 @@ void Adapters::create(Model& model, LoraConfig& config, uint64_t seed) {
     for (size_t i = 0; i < used.size(); i++)
         if (!used[i])
             fail(Exit::usage,
-                 "--lora-targets %s: no matrix of this model is called so; \"all\" takes every linear of every block",
+                 "--lora-targets %s: no matrix of this model is called so; \"all\" takes every one but the head",
                  config.targets[i].c_str());
     config.targets.assign(hit.begin(), hit.end());
     config_ = config;
@@ -215,13 +226,12 @@ void Adapters::repack(const Kernels& k, Type operand) {
     for (Entry& e : entries_) pack(k, e.lora, operand, mem_);
 }
 
-void write_adapter(const std::string& folder, std::deque<Adapters::Entry>& entries, const LoraConfig& config,
-                   const std::string& prefix) {
+void write_adapter(const std::string& folder, std::deque<Adapters::Entry>& entries, const LoraConfig& config) {
     make_folders(folder);
     struct Half { std::string name; Tensor t; };
     std::vector<Half> halves;
     for (Adapters::Entry& e : entries) {
-        std::string module = e.module.starts_with("model.") ? prefix + e.module.substr(6) : e.module;
+        std::string module = e.module.starts_with("model.") ? config.prefix + e.module.substr(6) : e.module;
         halves.push_back({"base_model.model." + module + ".lora_A.weight", e.lora.a});
         halves.push_back({"base_model.model." + module + ".lora_B.weight", e.lora.b});
     }

@@ -12,6 +12,7 @@ struct LoraConfig {
     bool rslora = false;                            // scale alpha / sqrt(rank) instead of alpha / rank
     std::vector<std::string> targets;               // module suffixes, as resolved: "q_proj", ...
     std::string base;                               // base_model_name_or_path
+    std::string prefix = "model.";                  // what files say for it: a wrapper of several modalities, more
     std::map<std::string, double> alpha_pattern;    // by module name or suffix
     std::map<std::string, int> rank_pattern;
     double scale(const std::string& module) const;
@@ -24,10 +25,10 @@ public:
 
     // Reads a PEFT directory ("DIR" or "DIR:SCALE") and lays it over the model, beside those already there. Every
     // tensor must find its matrix, with both halves and the right shape: otherwise Exit::bad_input, counting what
-    // matched. Returns the number of tensors applied.
+    // matched; only what rides on a spare tensor (model.h) is left out. Returns the number of tensors applied.
     size_t add(Model&, const std::string& path_and_scale);
-    // A fresh adapter to train on every matrix whose name ends in one of config.targets ("all": every linear of every
-    // block) or matches it as a regular expression: A as PEFT's Kaiming uniform (a = sqrt 5), B zero.
+    // A fresh adapter to train on every matrix whose name ends in one of config.targets ("all": every linear but the
+    // head) or matches it as a regular expression: A as PEFT's Kaiming uniform (a = sqrt 5), B zero.
     // config.targets becomes the resolved suffixes.
     void create(Model&, LoraConfig& config, uint64_t seed);
     // After the last add or create: makes the packed copies. Several adapters on one matrix act as one of their joint
@@ -40,18 +41,18 @@ public:
     struct Entry { std::string module; Weight* weight; Lora lora; };
     std::deque<Entry>& entries() { return entries_; }       // trained adapters: one entry a matrix, in visiting order
     bool empty() const { return entries_.empty() && parts_.empty(); }
+    size_t ignored() const { return ignored_; }             // tensors read that ride on what this model does not use
     const LoraConfig& config() const { return config_; }    // of the last one read or created
 
 private:
     struct Part { Tensor a, b; double scale; };
     Arena& mem_;
+    size_t ignored_ = 0;
     std::map<std::string, std::vector<Part>> parts_;        // by module, in order of add
     std::deque<Entry> entries_;
     LoraConfig config_;
 };
 
-// Writes a PEFT directory: files atomic, keys sorted, f32 tensors in PEFT's names. `prefix` stands in them for
-// "model.".
-void write_adapter(const std::string& folder, std::deque<Adapters::Entry>&, const LoraConfig&,
-                   const std::string& prefix = "model.");
+// Writes a PEFT directory: files atomic, keys sorted, f32 tensors in PEFT's names.
+void write_adapter(const std::string& folder, std::deque<Adapters::Entry>&, const LoraConfig&);
 LoraConfig read_adapter_config(const std::string& folder);

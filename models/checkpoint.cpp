@@ -11,9 +11,18 @@ namespace {
 constexpr const char* other_parts[] = {"vision_tower.", "multi_modal_projector.", "visual.", "audio_tower.",
                                        "embed_vision.", "embed_audio.",           "mtp.",    "rotary_emb.inv_freq"};
 
-bool is_other_part(const std::string& name) {
-    return std::any_of(std::begin(other_parts), std::end(other_parts),
-                       [&](const char* p) { return name.find(p) != std::string::npos; });
+constexpr const char* other_parts_of_gguf[] = {"v.", "a.", "mm."};      // as Ollama packs them into the same file
+
+// The part that a tensor belongs to; empty: none of these.
+std::string other_part(const std::string& name, bool gguf) {
+    for (const char* p : other_parts)
+        if (name.starts_with(p) || name.find(std::string(".") + p) != std::string::npos) {
+            std::string part = p;
+            return part.ends_with('.') ? part.substr(0, part.size() - 1) : part;
+        }
+    for (const char* p : other_parts_of_gguf)
+        if (gguf && name.starts_with(p)) return std::string(p).substr(0, strlen(p) - 1);
+    return "";
 }
 
 const Architecture& architecture_of(const std::string& kind, const std::string& who, bool gguf) {
@@ -46,7 +55,7 @@ void Checkpoint::open_folder() {
     config = read_json_file(who);
     if (const Json* text = ::find(config, "text_config")) {
         Json inner = *text;
-        for (const char* key : {"tie_word_embeddings", "eos_token_id"})
+        for (const char* key : {"model_type", "tie_word_embeddings", "eos_token_id"})
             if (!::find(inner, key) && ::find(config, key)) inner[key] = config[key];
         config = inner;
     }
@@ -59,7 +68,6 @@ void Checkpoint::open_folder() {
     for (const char* p : {"model.", "model.language_model.", "language_model.model."})
         if (file_->find(std::string(p) + "embed_tokens.weight") || file_->find(std::string(p) + "norm.weight"))
             prefix_ = p;
-    if (prefix_.empty()) prefix_ = "model.";
 }
 
 void Checkpoint::open_gguf_file() {
@@ -103,8 +111,9 @@ Checkpoint::Unused Checkpoint::unused(const std::set<std::string>& used) const {
     Unused u;
     for (const Stored& s : file_->tensors()) {
         if (mine.count(s.name)) continue;
-        if (is_other_part(s.name) || s.name == "rope_freqs.weight") u.other_parts++;
-        else u.names.push_back(s.name);
+        std::string part = other_part(s.name, gguf_);
+        if (!part.empty()) u.other_parts[part]++;
+        else if (!gguf_ || s.name != "rope_freqs.weight") u.names.push_back(s.name);     // config_of_gguf reads it
     }
     return u;
 }

@@ -25,11 +25,13 @@ public:
 
     // A tensor by its Hugging Face name, whatever the file calls it; null: not there.
     const Stored* find(const std::string& name) const;
-    // Every tensor of the file that `used` does not name: parts of other modalities by the thousand, and mistakes.
-    struct Unused { size_t other_parts = 0; std::vector<std::string> names; };
+    // Every tensor of the file that `used` does not name: parts of other modalities (counted: "vision_tower" x 658),
+    // and mistakes.
+    struct Unused { std::map<std::string, int> other_parts; std::vector<std::string> names; };
     Unused unused(const std::set<std::string>& used) const;
     const std::vector<Stored>& tensors() const;
     bool is_gguf() const { return gguf_ != nullptr; }
+    const std::string& prefix() const { return prefix_; }       // what stands in the file for "model."
 
     // Exit::bad_input when there is none. Rows of ids need none.
     std::unique_ptr<Tokenizer> tokenizer() const;
@@ -46,7 +48,7 @@ private:
 
     std::unique_ptr<TensorFile> file_;
     Gguf* gguf_ = nullptr;
-    std::string prefix_;                        // what stands in the file for "model."
+    std::string prefix_ = "model.";
 };
 
 // The model with its weights in place (views into the file; vectors and what must be turned, copies in `mem`).
@@ -56,3 +58,5 @@ std::unique_ptr<Model> load_model(const Checkpoint&, Arena& mem);
 // Every matrix packed for products with operands of this type.
 void pack_weights(Model&, const Kernels&, Type operand, Arena& mem);
 size_t parameter_count(Model&);
+// What pack_weights will take.
+size_t packed_bytes(Model&, const Kernels&, Type operand);

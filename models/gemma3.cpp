@@ -30,24 +30,18 @@ struct Gemma3 : Model {
     Gemma3(const Json& config, const std::string& who) : c(config, who, true, 256), w(c.layers) {
         scale = 1 / std::sqrt(float(get_number(config, "query_pre_attn_scalar", who, 256)));
         cap = float(get_number(config, "final_logit_softcapping", who, 0));
-        if (get_bool(config, "use_bidirectional_attention", who, false))
-            fail(Exit::bad_input, "%s: use_bidirectional_attention is true; only causal models are known", who.c_str());
+        refuse(config, who, {"use_bidirectional_attention"});
         int window = int(get_int(config, "sliding_window", who, 1, 1 << 24, 4096));
-        int period = int(get_int(config, "sliding_window_pattern", who, 1, 1024,
-                                 get_int(config, "_sliding_window_pattern", who, 1, 1024, 6)));
-        const Json* kinds = find(config, "layer_types");
-        if (kinds && (!kinds->is_array() || int(kinds->size()) != c.layers))
-            fail(Exit::bad_input, "%s: layer_types must be a list of %d names", who.c_str(), c.layers);
+        std::vector<bool> sliding = sliding_layers(config, who, c.layers);
         architecture = "gemma3", layers = c.layers, dim = c.dim, vocabulary = c.vocabulary, context = c.context;
         for (int l = 0; l < c.layers; l++) {
-            bool full = kinds ? (*kinds)[l] == "full_attention" : (l + 1) % period == 0;
-            w[l].window = full ? 0 : window;
+            w[l].window = sliding[l] ? window : 0;
             blocks.push_back({c.heads, c.kv_heads, c.head, w[l].window});
         }
         for (int local : {0, 1}) {
             Rope rope = read_rope(config, who, local ? "sliding_attention" : "full_attention");
             freq[local].resize(c.head / 2);
-            rope_frequencies(freq[local].data(), c.head / 2, rope.theta, rope.factor);
+            rope_frequencies(freq[local].data(), c.head / 2, rope.theta, rope.factor, rope.partial);
         }
     }
 

@@ -10,8 +10,6 @@ const char* name(Stop s) { return s == Stop::eos ? "eos" : s == Stop::stop_strin
 
 namespace {
 
-constexpr int prompt_tokens_a_pass = 512;
-
 struct Live {                       // a request that holds a slot
     size_t request = 0;
     int seen = 0;                   // positions in the cache
@@ -137,7 +135,7 @@ struct Generator {
 
     size_t cache_bytes(int n) {
         Arena counting(size_t(1) << 42, true), states(size_t(1) << 42, true);
-        Cache cache(states, n, room);
+        Cache cache(states, n, room, prompt_tokens_a_pass);
         Batch b;
         b.add(requests[0].prompt.data(), 1, 0, 0);
         Pass p{nothing, counting, b.rows(), s.operand};
@@ -161,7 +159,7 @@ struct Generator {
                     "a smaller --max-tokens");
         live.resize(slots);
         Arena states(state_bytes + (size_t(1) << 16)), scratch(scratch_bytes);
-        Cache cache(states, slots, room);
+        Cache cache(states, slots, room, prompt_tokens_a_pass);
 
         Batch b;
         std::vector<int> last, who;

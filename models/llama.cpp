@@ -24,7 +24,7 @@ struct Llama : Model {
 
     Llama(const Json& config, const std::string& who) : c(config, who, false), w(c.layers), freq(c.head / 2) {
         Rope rope = read_rope(config, who);
-        rope_frequencies(freq.data(), c.head / 2, rope.theta, rope.factor);
+        rope_frequencies(freq.data(), c.head / 2, rope.theta, rope.factor, rope.partial);
         architecture = "llama", layers = c.layers, dim = c.dim, vocabulary = c.vocabulary, context = c.context;
         blocks.assign(c.layers, {c.heads, c.kv_heads, c.head, 0});
     }

@@ -17,12 +17,13 @@ struct Load : Visit {
     const Model& model;
     std::set<std::string> used;
     std::vector<std::string> missing;
+    size_t wanted = 0;
 
     Load(const Checkpoint& from, Arena& mem, const Model& model) : from(from), mem(mem), model(model) {}
 
     const Stored* take(const std::string& name, const std::vector<int64_t>& shape) {
         const Stored* s = from.find(name);
-        used.insert(name);
+        used.insert(name), wanted++;
         if (!s) {
             missing.push_back(name);
             return nullptr;
@@ -58,6 +59,8 @@ struct Load : Visit {
             for (int i = 0; i < n && offset != 0; i++) w.f()[i] += offset;
     }
 
+    void spare(const std::string& name) override { used.insert(name); }
+
     // GGUF's llama keeps the rows of each head of q and k as pairs (2i + s); ours are halves (s d / 2 + i).
     Tensor turned(Tensor w, int d) {
         Tensor t = mem.make(w.rows, w.cols, w.type);
@@ -79,6 +82,21 @@ struct Pack : Visit {
     void vector(const std::string&, Tensor&, int, float) override {}
 };
 
+struct PackedBytes : Visit {
+    const Kernels& k;
+    Type operand;
+    size_t n = 0;
+    PackedBytes(const Kernels& k, Type operand) : k(k), operand(operand) {}
+    void matrix(const std::string&, Weight& w, int, int) override {
+        Matrix m = w.m;
+        m.operand = operand, m.panels = nullptr;
+        k.pack(m);
+        n += m.panel_bytes;
+    }
+    void table(const std::string&, Weight&, int, int) override {}
+    void vector(const std::string&, Tensor&, int, float) override {}
+};
+
 struct Count : Visit {
     size_t n = 0;
     void matrix(const std::string&, Weight&, int out, int in) override { n += size_t(out) * in; }
@@ -95,7 +113,7 @@ std::unique_ptr<Model> load_model(const Checkpoint& from, Arena& mem) {
     Checkpoint::Unused rest = from.unused(load.used);
     if (!load.missing.empty())
         fail(Exit::bad_input, "%s: %zu of %zu tensors are missing, the first %s", from.path.c_str(),
-             load.missing.size(), load.used.size(), load.missing[0].c_str());
+             load.missing.size(), load.wanted, load.missing[0].c_str());
     if (!rest.names.empty())
         fail(Exit::bad_input, "%s: %zu tensors belong to no part of a %s model, the first %s", from.path.c_str(),
              rest.names.size(), model->architecture.c_str(), rest.names[0].c_str());
@@ -105,6 +123,12 @@ std::unique_ptr<Model> load_model(const Checkpoint& from, Arena& mem) {
 void pack_weights(Model& model, const Kernels& k, Type operand, Arena& mem) {
     Pack pack(k, operand, mem);
     model.weights(pack);
+}
+
+size_t packed_bytes(Model& model, const Kernels& k, Type operand) {
+    PackedBytes bytes(k, operand);
+    model.weights(bytes);
+    return bytes.n;
 }
 
 size_t parameter_count(Model& model) {

@@ -25,30 +25,98 @@ Sizes::Sizes(const Json& c, const std::string& who, bool tied_by_default, int he
     if (dim % 2 || hidden % 2 || head % 2)
         fail(Exit::bad_input, "%s: hidden_size %d, intermediate_size %d and head size %d must be even", who.c_str(),
              dim, hidden, head);
-    for (const char* key : {"attention_bias", "mlp_bias"})
-        if (get_bool(c, key, who, false))
-            fail(Exit::bad_input, "%s: %s is true; only models without biases are known", who.c_str(), key);
+    refuse(c, who, {"attention_bias", "mlp_bias"});
 }
 
-Rope read_rope(const Json& config, const std::string& who, const char* kind) {
-    Rope rope{0, 1};
+Rope read_rope(const Json& config, const std::string& who, const char* kind, Rope otherwise) {
+    Rope rope{0};
     const Json* p = find(config, "rope_parameters");
     if (p && kind) p = find(*p, kind);
+    if (!p && otherwise.theta > 0) return otherwise;
     const Json* scaling = find(config, "rope_scaling");
     if (scaling) p = scaling;                               // an old rope_scaling replaces rope_parameters
     bool local = kind && std::string(kind) == "sliding_attention";
     if (local && scaling) p = nullptr;                      // .. and has never touched sliding layers
     const char* old = local ? "rope_local_base_freq" : "rope_theta";
     if (p) rope.theta = get_number(*p, "rope_theta", who, 0);
+    if (!rope.theta) rope.theta = otherwise.theta;
     if (!rope.theta) rope.theta = get_number(config, old, who, local ? 1e4 : 0);
     if (!(rope.theta > 0))
         fail(Exit::bad_input, "%s: no rope_theta, neither in rope_parameters nor at the top", who.c_str());
     if (p) {
         std::string type = get_string(*p, "rope_type", who, get_string(*p, "type", who, "default"));
         if (type == "linear") rope.factor = get_number(*p, "factor", who);
+        else if (type == "proportional") rope.factor = get_number(*p, "factor", who, 1);
         else if (type != "default")
-            fail(Exit::bad_input, "%s: rope type \"%s\" is not known; known: default, linear", who.c_str(),
-                 type.c_str());
+            fail(Exit::bad_input, "%s: rope type \"%s\" is not known; known: default, linear, proportional",
+                 who.c_str(), type.c_str());
+        double partial = get_number(*p, "partial_rotary_factor", who, 1);
+        if (type == "proportional") rope.partial = partial;
+        else if (partial != 1)
+            fail(Exit::bad_input, "%s: partial_rotary_factor %g with rope type \"%s\" is not known", who.c_str(),
+                 partial, type.c_str());
+        if (!(rope.partial > 0 && rope.partial <= 1 && rope.factor > 0))
+            fail(Exit::bad_input, "%s: partial_rotary_factor %g, factor %g; above 0, and at most 1 the first, expected",
+                 who.c_str(), rope.partial, rope.factor);
     }
     return rope;
+}
+
+std::vector<float> frequencies(const Rope& rope, int pairs) {
+    std::vector<float> freq(pairs);
+    rope_frequencies(freq.data(), pairs, rope.theta, rope.factor, rope.partial);
+    return freq;
+}
+
+void refuse(const Json& config, const std::string& who, std::initializer_list<const char*> features) {
+    for (const char* f : features)
+        if (const Json* v = find(config, f); v && *v != false)
+            fail(Exit::bad_input, "%s: %s is %s, which is not known here; expected false", who.c_str(), f,
+                 dump(*v).c_str());
+}
+
+std::vector<bool> sliding_layers(const Json& config, const std::string& who, int layers, bool last_sees_all) {
+    int period = int(get_int(config, "sliding_window_pattern", who, 1, 1024,
+                             get_int(config, "_sliding_window_pattern", who, 1, 1024, 6)));
+    const Json* kinds = find(config, "layer_types");
+    if (kinds && (!kinds->is_array() || int(kinds->size()) != layers))
+        fail(Exit::bad_input, "%s: layer_types must be a list of %d names", who.c_str(), layers);
+    std::vector<bool> sliding;
+    for (int l = 0; l < layers; l++) {
+        if (kinds && (*kinds)[l] != "full_attention" && (*kinds)[l] != "sliding_attention")
+            fail(Exit::bad_input, "%s: layer_types[%d] is %s; full_attention or sliding_attention was expected",
+                 who.c_str(), l, dump((*kinds)[l]).c_str());
+        sliding.push_back(kinds ? (*kinds)[l] == "sliding_attention" : (l + 1) % period != 0);
+    }
+    if (last_sees_all) sliding.back() = false;
+    return sliding;
+}
+
+int head_dim_of_kind(const Json& config, const std::string& who, const std::vector<bool>& sliding, bool kind,
+                     const char* key, int otherwise) {
+    auto size = [&](const Json& from, const std::string& where, const char* name, int or_else) {
+        int64_t n = get_int(from, name, where, 2, 1 << 14, or_else);
+        if (n % 2) fail(Exit::bad_input, "%s: %s %lld must be even", where.c_str(), name, (long long)n);
+        return int(n);
+    };
+    const Json* each = find(config, "per_layer_config");
+    if (!each) return size(config, who, key, otherwise);
+    int plain = size(config, who, "head_dim", otherwise), found = 0;
+    std::vector<int> of_layer(sliding.size(), plain);
+    for (const auto& [name, one] : each->items()) {         // "04" and "4" are layer 4
+        char* end;
+        long l = strtol(name.c_str(), &end, 10);
+        if (end == name.c_str() || *end || l < 0 || l >= long(sliding.size()))
+            fail(Exit::bad_input, "%s: per_layer_config has \"%s\"; layers 0 to %zu were expected", who.c_str(),
+                 name.c_str(), sliding.size() - 1);
+        of_layer[size_t(l)] = size(one, who + ": per_layer_config." + name, "head_dim", plain);
+    }
+    for (size_t l = 0; l < sliding.size(); l++) {
+        if (sliding[l] != kind) continue;
+        if (found && of_layer[l] != found)
+            fail(Exit::bad_input, "%s: layer %zu has heads of %d, others of its kind of %d; one size was expected",
+                 who.c_str(), l, of_layer[l], found);
+        found = of_layer[l];
+    }
+    return found ? found : plain;
 }

@@ -17,6 +17,10 @@ struct Visit {
                        int cols) = 0; // its rows are gathered, nothing else
     // Norms and biases. Some families store a gain as its offset from 1: in memory it is the gain itself.
     virtual void vector(const std::string& name, Tensor& w, int n, float offset = 0) = 0;
+    // A vector that belongs to the model but is never trained.
+    virtual void constant(const std::string& name, Tensor& w, int n) { vector(name, w, n); }
+    // A tensor that files may hold although nothing reads it.
+    virtual void spare(const std::string&) {}
 };
 
 struct Model {
@@ -40,9 +44,21 @@ struct Sizes {
     Sizes(const Json& config, const std::string& who, bool tied_by_default, int head_by_default = 0);
 };
 // rope_theta in any of its places (rope_parameters, per layer kind or flat; top level); the scaling factor where a kind
-// of layer has a linear one. Any other rope type is Exit::bad_input.
-struct Rope { double theta, factor; };
-Rope read_rope(const Json& config, const std::string& who, const char* layer_kind = nullptr);
+// of layer has one; the share of the pairs that turn where the type is proportional. Any other rope type is
+// Exit::bad_input.
+// `otherwise`: what holds where rope_parameters says nothing, in a family without an older spelling.
+struct Rope { double theta, factor = 1, partial = 1; };
+Rope read_rope(const Json& config, const std::string& who, const char* layer_kind = nullptr, Rope otherwise = {0});
+std::vector<float> frequencies(const Rope&, int pairs);     // of the pairs of a head, for rotations
+// Features that a family's config.json can ask for and that are not built: each must be false, null or absent.
+void refuse(const Json& config, const std::string& who, std::initializer_list<const char*> features);
+// Which layers see a sliding window only: layer_types, or else all but every n-th (sliding_window_pattern, 6); the last
+// one sees everything where the family wants it, whatever the file says.
+std::vector<bool> sliding_layers(const Json& config, const std::string& who, int layers, bool last_sees_all = false);
+// The head size of the layers of one kind: as per_layer_config has it (transformers 5), else head_dim; without a
+// per_layer_config as the older `key` has it. It must be one.
+int head_dim_of_kind(const Json& config, const std::string& who, const std::vector<bool>& sliding, bool kind,
+                     const char* key, int otherwise);
 
 struct Architecture {
     std::vector<std::string> model_types;       // of config.json
@@ -55,4 +71,7 @@ struct Architecture {
     Json gguf_defaults = {};                    // what its GGUF leaves unsaid
 };
 const std::vector<Architecture>& architectures();
+template <class M> std::unique_ptr<Model> make(const Json& config, const std::string& who) {
+    return std::make_unique<M>(config, who);
+}
 struct Register { explicit Register(Architecture); };

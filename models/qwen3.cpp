@@ -27,10 +27,8 @@ struct Qwen3 : Model {
 
     Qwen3(const Json& config, const std::string& who) : c(config, who, false, 128), w(c.layers), freq(c.head / 2) {
         Rope rope = read_rope(config, who);
-        rope_frequencies(freq.data(), c.head / 2, rope.theta, rope.factor);
-        if (get_bool(config, "use_sliding_window", who, false))
-            fail(Exit::bad_input, "%s: use_sliding_window is true; only full attention is known for qwen3",
-                 who.c_str());
+        rope_frequencies(freq.data(), c.head / 2, rope.theta, rope.factor, rope.partial);
+        refuse(config, who, {"use_sliding_window"});
         architecture = "qwen3", layers = c.layers, dim = c.dim, vocabulary = c.vocabulary, context = c.context;
         blocks.assign(c.layers, {c.heads, c.kv_heads, c.head, 0});
     }

@@ -46,12 +46,10 @@ Session::Session(const SessionOptions& o)
     if (o.device.starts_with("cuda"))
         fail(Exit::no_resource, "--device %s: this build has no CUDA; use --device cpu", o.device.c_str());
     if (o.threads) set_threads(o.threads);
-    size_t stored = 0;
-    for (const Stored& s : checkpoint.tensors()) stored += s.bytes;
-    need_memory(stored, format("the weights of %s, %.2f GB packed", o.model.c_str(), double(stored) * 1e-9),
-                "a smaller or a quantised model");
     model = load_model(checkpoint, weights);
     if (o.pack) {
+        need_memory(packed_bytes(*model, k, operand), "the weights of " + o.model + ", packed for products,",
+                    "a smaller or a quantised model");
         pack_weights(*model, k, operand, weights);
         checkpoint.drop_pages();
     }
@@ -136,7 +134,8 @@ size_t Session::plan(const Batch& b, bool cached, bool with_logits) {
 std::string Session::header() const {
     std::string s = format("%s: %s, %s, precision %s, %d threads", options_.model.c_str(), model->architecture.c_str(),
                            k.name, operand == Type::f32 ? "f32" : "bf16", threads());
-    if (!adapters.empty()) s += format(", %zu of %zu adapter tensors applied", adapter_tensors, adapter_tensors);
+    if (!adapters.empty()) s += format(", %zu of %zu adapter tensors applied", adapter_tensors,
+                                      adapter_tensors + adapters.ignored());
     if (!edits.empty()) s += format(", %zu edits", edits.size());
     return s;
 }

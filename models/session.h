@@ -78,6 +78,8 @@ void score(Session&, const std::vector<Row>&,
 
 // ---- generate: continuous batching
 
+constexpr int prompt_tokens_a_pass = 512;       // so many of all prompts together, or of one
+
 struct Sampling {
     double temperature = 0, top_p = 1, min_p = 0, repeat_penalty = 1;
     int top_k = 0;                              // 0: all

@@ -37,6 +37,14 @@ const Config configs[] = {
         "rope_theta":1000000,"rope_local_base_freq":10000,
         "sliding_window":21,"sliding_window_pattern":3,"query_pre_attn_scalar":16,
         "final_logit_softcapping":30,"initializer_range":0.3})"},
+    {"gemma4",
+     R"({"model_type":"gemma4_text","hidden_size":40,"intermediate_size":54,"num_hidden_layers":8,
+        "num_attention_heads":4,"num_key_value_heads":1,"head_dim":18,"global_head_dim":26,
+        "hidden_size_per_layer_input":10,"num_kv_shared_layers":4,"use_double_wide_mlp":true,
+        "layer_types":["sliding_attention","sliding_attention","full_attention","sliding_attention",
+                       "full_attention","sliding_attention","sliding_attention","full_attention"],
+        "vocab_size":151,"max_position_embeddings":512,"rms_norm_eps":1e-6,"sliding_window":21,
+        "pad_token_id":0,"final_logit_softcapping":30,"initializer_range":0.3})"},
 };
 
 const std::string& folder_of(const Config& c) {
@@ -79,7 +87,7 @@ protected:
         for (const auto& q : sequences) longest = std::max(longest, q.size());
         Arena scratch(size_t(256) << 20), states(size_t(256) << 20);
         scratch.poison = true;
-        Cache cache(states, int(sequences.size()), int(longest));
+        Cache cache(states, int(sequences.size()), int(longest), chunk);
         std::vector<std::vector<float>> out(sequences.size());
         for (size_t at = 0; at < longest; at += chunk ? size_t(chunk) : longest) {
             Batch b;
@@ -275,6 +283,30 @@ TEST_P(Battery, MergedIsUnmerged) {
     EXPECT_LE(far(two[0].data(), with[0].data(), two[0].size()), 1e-5);
 }
 
+// What only Gemma 4 says, as its converter says it.
+void add_gemma4(GgufWriter& w, const Json& j, std::vector<float>& divisors) {
+    int layers = j["num_hidden_layers"], shared = j["num_kv_shared_layers"], hidden = j["intermediate_size"];
+    std::vector<int32_t> lengths;
+    std::vector<bool> sliding;
+    for (int l = 0; l < layers; l++) {
+        lengths.push_back(l < layers - shared ? hidden : 2 * hidden);
+        sliding.push_back(j["layer_types"][l] == "sliding_attention");
+    }
+    w.add("gemma4.feed_forward_length", lengths);
+    w.add("gemma4.attention.sliding_window_pattern", sliding);
+    w.add("gemma4.attention.shared_kv_layers", uint32_t(shared));
+    w.add("gemma4.attention.key_length", j["global_head_dim"].get<uint32_t>());
+    w.add("gemma4.attention.key_length_swa", j["head_dim"].get<uint32_t>());
+    w.add("gemma4.embedding_length_per_layer_input", j["hidden_size_per_layer_input"].get<uint32_t>());
+    w.add("gemma4.rope.freq_base", 1e6f);
+    w.add("gemma4.rope.freq_base_swa", 1e4f);
+    w.add("tokenizer.ggml.padding_token_id", uint32_t(0));
+    int pairs = j["global_head_dim"].get<int>() / 2;
+    divisors.assign(pairs, 1e30f);
+    std::fill_n(divisors.begin(), pairs / 4, 1.0f);
+    w.add("rope_freqs.weight", Type::f32, {pairs}, divisors.data(), divisors.size() * 4);
+}
+
 // The model written as GGUF, matrices in one type: in F32 the same numbers as from safetensors.
 void write_gguf(const Config& c, const std::string& path, Type type) {
     Checkpoint from(folder_of(c));
@@ -285,13 +317,17 @@ void write_gguf(const Config& c, const std::string& path, Type type) {
     w.add("general.architecture", a.gguf);
     w.add(p + "block_count", j["num_hidden_layers"].get<uint32_t>());
     w.add(p + "embedding_length", j["hidden_size"].get<uint32_t>());
-    w.add(p + "feed_forward_length", j["intermediate_size"].get<uint32_t>());
+    if (!j.contains("num_kv_shared_layers"))
+        w.add(p + "feed_forward_length", j["intermediate_size"].get<uint32_t>());
     w.add(p + "attention.head_count", j["num_attention_heads"].get<uint32_t>());
     w.add(p + "attention.head_count_kv", j["num_key_value_heads"].get<uint32_t>());
     w.add(p + "context_length", j["max_position_embeddings"].get<uint32_t>());
     w.add(p + "attention.layer_norm_rms_epsilon", j["rms_norm_eps"].get<float>());
-    w.add(p + "rope.freq_base", j["rope_theta"].get<float>());
-    if (j.contains("head_dim")) w.add(p + "attention.key_length", j["head_dim"].get<uint32_t>());
+    std::vector<float> divisors;
+    if (a.gguf == "gemma4") add_gemma4(w, j, divisors);
+    else w.add(p + "rope.freq_base", j["rope_theta"].get<float>());
+    if (j.contains("head_dim") && a.gguf != "gemma4")
+        w.add(p + "attention.key_length", j["head_dim"].get<uint32_t>());
     if (j.contains("sliding_window")) w.add(p + "attention.sliding_window", j["sliding_window"].get<uint32_t>());
     if (j.contains("final_logit_softcapping"))
         w.add(p + "final_logit_softcapping", j["final_logit_softcapping"].get<float>());

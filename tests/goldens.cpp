@@ -189,12 +189,14 @@ void trajectory(const Golden& g, const Kernels* k, const std::string& method) {
     RowReader reader = s.reader();
     std::string file = g.folder + "/" + method + ".jsonl";
     bool preferences = method == "dpo";
+    // Gemma 4's scores are not scaled, so that rounding grows in its softmax: the reference's own float64 is 5e-4 away.
+    double norm_bound = s.model->architecture == "gemma4" ? 1e-3 : 1e-4;
     Trainer trainer(s, t, preferences ? dpo(DpoLoss::sigmoid, 0.1, 0) : sft(),
                     preferences ? read_preferences(file, reader, {}) : read_sft(file, reader, {}), {});
     for (int i = 0; i < t.steps; i++) {
         StepLog log = trainer.step(i + 1);
         EXPECT_NEAR(log.loss, want[i]["loss"].get<double>(), 1e-5 * std::fabs(log.loss)) << "step " << i;
-        EXPECT_NEAR(log.grad_norm, want[i]["grad_norm"].get<double>(), 1e-4 * log.grad_norm) << "step " << i;
+        EXPECT_NEAR(log.grad_norm, want[i]["grad_norm"].get<double>(), norm_bound * log.grad_norm) << "step " << i;
     }
     auto before = open_safetensors(g.folder + "/adapter/adapter_model.safetensors");
     auto after = open_safetensors(g.folder + "/adapter_after_" + method + "/adapter_model.safetensors");
@@ -220,7 +222,7 @@ std::string label(const testing::TestParamInfo<Goldens::ParamType>& info) {
     return s;
 }
 INSTANTIATE_TEST_SUITE_P(Models, Goldens,
-                         testing::Combine(testing::Values("smollm2", "smollm2-mha-untied", "qwen3", "gemma3"),
+                         testing::Combine(testing::Values("smollm2", "smollm2-mha-untied", "qwen3", "gemma3", "gemma4"),
                                           testing::ValuesIn(paths())),
                          label);
 

@@ -84,6 +84,27 @@ void test_select_back(const Kernels& fast) {
             });
 }
 
+void test_columns(const Kernels& fast) {
+    for (Type from : both)
+        for (Type to : both)
+            for (int first : {0, 5, 60})
+                expect_same(fast, format("%s, from %d", info(from).name, first), [&](const Kernels& k, Bench& b) {
+                    Tensor y = b.out(700, 17, to);
+                    k.columns(y, b.in(700, 77, from), first);
+                });
+}
+
+void test_columns_back(const Kernels& fast) {
+    for (Type type : both)
+        for (bool fresh : {false, true})
+            for (int first : {0, 5, 60})
+                expect_same(fast, format("%s, from %d", info(type).name, first), [&](const Kernels& k, Bench& b) {
+                    Tensor dx = b.gradient(fresh, 700, 77, type);
+                    k.columns_back(dx, b.in(700, 17, first ? Type::f32 : type), first);
+                    k.columns_back({}, b.in(3, 17), 2);
+                });
+}
+
 // ---- products
 
 Matrix matrix(Bench& b, const Kernels& k, Type operand, int out, int in, Type stored, bool transposed = false,

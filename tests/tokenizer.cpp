@@ -110,6 +110,30 @@ TEST(Tokenizer, FromGgufGivesTheSame) {
         }
 }
 
+// Gemma 4's vocabulary is Gemma 3's with other added tokens, in files that do not ask for the BOS that it needs.
+TEST(Tokenizer, Gemma4GetsItsBosAndOnlyOne) {
+    Json j = read_json_file(data_file("gemma3.tokenizer.json"));
+    Json& vocab = j["model"]["vocab"];
+    for (const char* old : {"<start_of_turn>", "<end_of_turn>"})
+        if (vocab.contains(old)) vocab.erase(old);
+    j["added_tokens"] = Json::array();
+    for (auto [id, text] : {std::pair{1, "<eos>"}, {2, "<bos>"}, {105, "<|turn>"}, {106, "<turn|>"}}) {
+        vocab[text] = id;
+        j["added_tokens"].push_back({{"id", id}, {"content", text}, {"special", true}});
+    }
+    j["post_processor"] = nullptr;
+    const TempFolder folder;
+    write_file(folder / "tokenizer.json", dump(j));
+    write_file(folder / "tokenizer_config.json", R"({"add_bos_token": false, "bos_token": "<bos>"})");
+    const auto t = read_tokenizer(folder.path);
+    EXPECT_EQ(t->bos(), 2);
+    EXPECT_EQ(t->encode("Hello"), (Ids{2, 9259}));
+    EXPECT_EQ(t->encode("<bos>Hello"), (Ids{2, 9259}));
+    EXPECT_EQ(t->encode("<|turn>Hello<turn|>"), (Ids{2, 105, 9259, 106}));
+    EXPECT_EQ(t->encode("<start_of_turn>", true, false), t->encode("<start_of_turn>", false, false));
+    EXPECT_EQ(mini("gemma3")->encode("<bos>Hello"), (Ids{2, 2, 9259})) << "as its own library has it";
+}
+
 TEST(Tokenizer, SaysWhatItIs) {
     const auto smollm2 = mini("smollm2"), gemma3 = mini("gemma3");
     EXPECT_TRUE(smollm2->kind().starts_with("byte-level BPE, ")) << smollm2->kind();

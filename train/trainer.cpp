@@ -26,6 +26,7 @@ struct TrainAll : Visit {
         w = t;
         found.push_back({name, &w, false});
     }
+    void constant(const std::string&, Tensor&, int) override {}
 };
 
 size_t gib(size_t n) { return n << 30; }
@@ -65,6 +66,7 @@ Trainer::Trainer(Session& s, const TrainOptions& o, std::unique_ptr<Objective> o
     } else {
         if (o.adapter_init.empty()) {
             LoraConfig config = o.lora;
+            config.prefix = s.checkpoint.prefix();
             adapters_.create(*s.model, config, o.seed);
         } else {
             adapters_.add(*s.model, o.adapter_init);

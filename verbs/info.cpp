@@ -18,7 +18,7 @@ bool env_json = false;
 // Bytes of cache for one sequence of `room` positions.
 size_t cache_bytes(Session& s, int room) {
     Arena counting(size_t(1) << 42, true), states(size_t(1) << 42, true);
-    Cache cache(states, 1, room);
+    Cache cache(states, 1, room, prompt_tokens_a_pass);
     Batch b;
     int id = 0;
     b.add(&id, 1, 0, 0);
@@ -54,6 +54,7 @@ void verb::info(const Flags&) {
     size_t long_room = 4096,
            per_token = (cache_bytes(*s, int(2 * long_room)) - cache_bytes(*s, int(long_room))) / long_room;
     size_t parameters = parameter_count(*s->model);
+    std::map<std::string, int> others = s->checkpoint.unused({}).other_parts;
     Json stops = Json::array();
     for (int id : s->stops()) stops.push_back({{"id", id}, {"token", s->tokenizer() ? s->tokenizer()->piece(id) : ""}});
     const ChatFormat* chat = s->tokenizer() ? s->chat() : nullptr;
@@ -71,7 +72,7 @@ void verb::info(const Flags&) {
                 {"head", head},
                 {"tensors", s->checkpoint.tensors().size()},
                 {"types", types},
-                {"other_parts", s->checkpoint.unused({}).other_parts},
+                {"other_parts", others},
                 {"bytes",
                  {{"stored", stored},
                   {"packed", s->weights.used},
@@ -90,8 +91,8 @@ void verb::info(const Flags&) {
     printf("  sizes        %d layers, hidden %d, vocabulary %d, context %d\n", m.layers, m.dim, m.vocabulary,
            m.context);
     printf("  attention    %s\n", list_of(heads).c_str());
-    printf("  tensors      %zu: %s; %zu of other parts left alone\n", s->checkpoint.tensors().size(),
-           list_of(types).c_str(), s->checkpoint.unused({}).other_parts);
+    printf("  tensors      %zu: %s; of other parts, left alone: %s\n", s->checkpoint.tensors().size(),
+           list_of(types).c_str(), others.empty() ? "none" : list_of(others).c_str());
     printf("  memory       %.1f MB stored, %.1f MB packed (%s, %s), cache %.1f KB a token\n", double(stored) * 1e-6,
            double(s->weights.used) * 1e-6, s->k.name, s->operand == Type::f32 ? "f32" : "bf16",
            double(per_token) * 1e-3);

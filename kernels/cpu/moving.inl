@@ -66,3 +66,20 @@ static void select_back(Tensor dx, Tensor dy, const int* rows, const float* s) {
         }
     });
 }
+
+static void columns(Tensor y, Tensor x, int first) {
+    each_row(y.rows, y.cols, [&](int i) {
+        size_t to = size_t(i) * y.cols, from = size_t(i) * x.cols + first;
+        each(0, size_t(y.cols), [&](size_t j, int n) BODY { put(y, to + j, get(x, from + j, n), n); });
+    });
+}
+
+static void columns_back(Tensor dx, Tensor dy, int first) {
+    if (!dx) return;
+    if (dx.fresh) zero(dx);
+    each_row(dy.rows, dy.cols, [&](int i) {
+        size_t to = size_t(i) * dx.cols + first, from = size_t(i) * dy.cols;
+        each(0, size_t(dy.cols),
+             [&](size_t j, int n) BODY { put(dx, to + j, get(dx, to + j, n) + get(dy, from + j, n), n); });
+    });
+}

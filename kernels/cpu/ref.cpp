@@ -53,6 +53,21 @@ void select_back(Tensor dx, Tensor dy, const int* rows, const float* s) {
         }
 }
 
+void columns(Tensor y, Tensor x, int first) {
+    for (int i = 0; i < y.rows; i++)
+        for (int j = 0; j < y.cols; j++) write(y, size_t(i) * y.cols + j, read(x, size_t(i) * x.cols + first + j));
+}
+
+void columns_back(Tensor dx, Tensor dy, int first) {
+    if (!dx) return;
+    if (dx.fresh) zero(dx);
+    for (int i = 0; i < dy.rows; i++)
+        for (int j = 0; j < dy.cols; j++) {
+            size_t at = size_t(i) * dx.cols + first + j;
+            write(dx, at, read(dx, at) + read(dy, size_t(i) * dy.cols + j));
+        }
+}
+
 // ---- rows
 
 void rms_norm(Tensor y, Tensor r, Tensor x, Tensor w, float eps) {
