@@ -12,7 +12,7 @@ LIB   := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard $(ROOMS:%=%/*.cpp)))
 TESTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/*.cpp))
 BENCH := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard bench/*.cpp))
 
-.PHONY: all help deps demo demo-tiny test bench lint fuzz asan tsan clean
+.PHONY: all help deps demo demo-dpo demo-tiny test bench lint fuzz asan tsan clean
 .DEFAULT_GOAL := all
 
 all: deps                       ## build ./dd (installs what is missing)
@@ -26,6 +26,9 @@ deps:                           ## install missing Debian packages
 
 demo: all                       ## the main job on SmolLM2-135M: fetch, fine-tune, judge base against adapter (MODEL=path: without network)
 	@scripts/demo.sh
+
+demo-dpo: all                   ## preferences on top of the demo's adapter, judged as the demo is
+	@scripts/demo_dpo.sh
 
 demo-tiny: all                  ## the same job offline, on a tiny model trained from scratch
 	@scripts/demo_tiny.sh
