@@ -36,8 +36,9 @@ Name parse_name(std::string_view whole) {
         rest.remove_prefix(slash + 1);
     }
     auto number = [](std::string_view digits, uint64_t& value) {
-        const auto end = digits.data() + digits.size(), stop = std::from_chars(digits.data(), end, value).ptr;
-        return stop == end && (digits.size() == 1 || (digits.size() > 1 && digits[0] != '0'));
+        const char* end = digits.data() + digits.size();
+        const auto [stop, error] = std::from_chars(digits.data(), end, value);
+        return stop == end && error == std::errc() && (digits.size() == 1 || digits[0] != '0');
     };
     Name name;
     uint64_t level = 0;

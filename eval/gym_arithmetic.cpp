@@ -192,7 +192,8 @@ std::vector<Relation> relations(std::string_view text) {
             at = next;
         }
         if (r.sides.size() < 2) {
-            while (i < text.size() && (digit(text[i]) || (i == r.at))) i++;
+            do i++;
+            while (i < text.size() && digit(text[i]) && digit(text[i - 1]));
             continue;
         }
         if (may_begin(text, i, r) && !goes_on(text, at)) out.push_back(r);

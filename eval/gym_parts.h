@@ -57,7 +57,8 @@ std::string story_text(const Story&);
 
 int64_t apply(int64_t value, Step);
 std::string equation(int64_t left, Step, int64_t result);       // "12 + 7 = 19"
-// A wrong result for step j that a hurried person might write; it and what undoing the step makes of it are positive.
+// A wrong result for step j that a hurried person might write: 2 or more, as right ones are, and what undoing the step
+// makes of it is positive.
 int64_t slip(const Problem&, size_t j, Random&);
 // The work and a check of it, claiming these results of the steps whether they are or not.
 std::string work(const Problem&, const Values&);

@@ -103,7 +103,10 @@ std::string plain(std::string_view text) {
             continue;
         }
         i++;
-        if (c == '{') {
+        if (text.substr(i - 1, 3) == "{,}") {       // 1{,}234
+            out += ',';
+            i += 2;
+        } else if (c == '{') {
             open.push_back(false);
             out += '(';
         } else if (c == '}') {

@@ -50,7 +50,7 @@ Values values_after(const Problem& p, size_t j, int64_t wrong) {
         const Step step = p.steps[i];
         if (step.op == '/' && values.back() % step.operand != 0) return {};
         values.push_back(apply(values.back(), step));
-        if (values.back() <= 0) return {};
+        if (values.back() < 2) return {};
     }
     return values;
 }

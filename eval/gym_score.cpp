@@ -42,8 +42,9 @@ bool rests_on(const Relation& r, double answer, const std::vector<Relation>& wor
     others.erase(std::find(others.begin(), others.end(), answer));
     return std::any_of(others.begin(), others.end(), [&](double v) {
         auto stated = [&](Step s) { return double(s.operand) == v; };
+        auto mentions = [&](const Relation& w) { return v != answer && w.mentions(v); };
         return v == double(problem.start) || std::any_of(problem.steps.begin(), problem.steps.end(), stated) ||
-               std::any_of(work.begin(), work.end(), [&](const Relation& w) { return w.mentions(v); });
+               std::any_of(work.begin(), work.end(), mentions);
     });
 }
 

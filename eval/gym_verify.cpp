@@ -70,7 +70,7 @@ bool add_step(Problem& p, char op, int64_t operand) {
 }
 
 // False when the draw does not work out: a division with a rest, more taken away than there is.
-bool draw_numbers(Story& s, const std::string& changes, const Sizes& z, int factor, Random& random) {
+bool draw_numbers(Story& s, const std::string& changes, const Sizes& z, int64_t factor, Random& random) {
     Problem& p = s.problem;
     p = {};
     p.start = s.groups ? between(z.few_low, factor ? z.few_high : z.each_high, random) : between(z.low, z.high, random);
@@ -144,14 +144,14 @@ std::string story_content(const Story& s) {
 Story draw_story(int level, bool fresh, Random& random) {
     const Sizes& z = sizes[level - 1];
     Story s;
+    s.scene = draw_wording(fresh, random);
+    const Measured m = pick(measures().first(level == 1 ? 5 : level == 2 ? 7 : measures().size()), random);
     std::string changes;
-    Measured m;
-    do {
-        s.scene = draw_wording(fresh, random);
-        m = pick(measures().first(level == 1 ? 5 : level == 2 ? 7 : measures().size()), random);
-        draw_plan(s, changes, level, random);
-    } while (!draw_numbers(s, changes, z, *scenes()[size_t(s.scene)].goods == 'm' && s.groups ? m.factor : 0, random) ||
-             retraces(s.problem));
+    draw_plan(s, changes, level, random);
+    // Many numbers for one plan, so that divisions, which seldom work out, come as often as they were planned.
+    const int64_t factor = *scenes()[size_t(s.scene)].goods == 'm' && s.groups ? m.factor : 0;
+    for (int attempt = 1; !draw_numbers(s, changes, z, factor, random) || retraces(s.problem); attempt++)
+        if (attempt % 1000 == 0) draw_plan(s, changes, level, random);
     s.slots = draw_slots(scenes()[size_t(s.scene)].goods, m, random);
     s.slots['a'] = std::to_string(s.problem.start);
     s.slots['w'] = changes.empty() ? "" : " now";
@@ -186,7 +186,7 @@ int64_t slip(const Problem& p, size_t j, Random& random) {
         if (right > 20 && random.below(4) == 0) off = 10;
         if (random.below(2)) off = -off;
         if (p.steps[j].op == 'x') off *= p.steps[j].operand;
-        if (right + off > 0 && apply(right + off, undo) > 0) return right + off;
+        if (right + off >= 2 && apply(right + off, undo) > 0) return right + off;
     }
 }
 

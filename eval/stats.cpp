@@ -353,7 +353,7 @@ Logistic fit_logistic(const std::vector<SparseRow>& rows, std::span<const int> l
             next = x;
             for (size_t i = 0; i < x.size(); i++) next[i] += rate * d[i];
             next_value = logistic_objective(rows, labels, c, next, next_gradient);
-            lower = next_value <= value + 1e-4 * rate * slope;
+            lower = next_value < value && next_value <= value + 1e-4 * rate * slope;
         }
         if (!lower) break;
         std::vector<double> step(x.size()), change(x.size());
