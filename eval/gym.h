@@ -137,9 +137,9 @@ std::vector<Json> rows(const Options&);
 // --- reading and judging answers
 
 // The integer of the last `Answer: N` that has a number. Thousands may be set apart by a comma or a space; Markdown,
-// LaTeX and a unit do not matter; of "Answer: 12 + 7 = 19" it is 19. `given` without a value: a number that is no
-// integer, two numbers ("12 or 13"), one that is denied ("not 19"), or a sum still to be computed. "The answer is 19"
-// and \boxed{19} are not given: the form that was asked for is part of the task.
+// LaTeX and a unit do not matter; of "Answer: 12 + 7 = 19" it is 19. "The answer is 19" is as good: untrained SmolLM2
+// writes nothing else, and learning a colon must not look like learning to calculate. `given` without a value: a number
+// that is no integer, two numbers ("12 or 13"), one that is denied ("not 19"), or a sum still to be computed.
 struct AnswerLine {
     bool given = false;
     std::optional<int64_t> value;

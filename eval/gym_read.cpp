@@ -136,14 +136,20 @@ bool says_something(std::string_view s) {
     return std::any_of(s.begin(), s.end(), [](char c) { return letter(c) || digit(c); });
 }
 
-// Where what follows the last "Answer:" at or before `from` begins; npos if there is none. `at`: of the word.
+// Where what follows the last "Answer:" or "answer is" at or before `from` begins, be it on the next line, and where
+// the word stands; npos if there is none.
 size_t after_answer(std::string_view s, size_t from, size_t& at) {
     for (size_t i = std::min(from, s.size()) + 1; i-- > 0;) {
         if (!word_at(s, i, "answer")) continue;
-        const size_t colon = skip_spaces(s, i + 6);
-        if (colon >= s.size() || s[colon] != ':') continue;
+        size_t next = skip_spaces(s, i + 6);
+        const bool is = word_at(s, next, "is");
+        if (is) next = skip_spaces(s, next + 2);
+        const bool colon = next < s.size() && (s[next] == ':' || s[next] == '=');
+        if (!is && !colon) continue;
+        next += colon;
+        while (next < s.size() && isspace(uint8_t(s[next]))) next++;
         at = i;
-        return colon + 1;
+        return next;
     }
     return std::string_view::npos;
 }
@@ -185,28 +191,23 @@ AnswerPart answer_part(std::string_view s) {
     return {last, false, at};
 }
 
-// Of "6 + 7 = 13", "N = 13" and "13 = 6 + 7" the 13. "12 or 13" and "not 13" give no value, and neither does what is
-// still to be computed.
+// Of "13", "N = 13", "13, since 6 + 7 = 13" and "6 + 7 = 13" the 13. None of "12 or 13", "not 13", "6 + 7".
 static std::optional<int64_t> value_of(std::string_view part) {
-    for (size_t end = part.size();;) {
-        const size_t equals = end ? part.rfind('=', end - 1) : part.npos;
-        const std::string_view side = part.substr(equals == part.npos ? 0 : equals + 1, end - (equals + 1));
-        const size_t first = side.find_first_of("0123456789");
-        size_t at = first;
-        double value = 0;
-        if (first != side.npos && read_number(side, at, true, value) && !goes_on(side, at)) {
-            const size_t second = side.find_first_of("0123456789", at);
-            const std::string_view between = side.substr(at, second == side.npos ? 0 : second - at);
-            const bool several = second != side.npos && (between.find_first_not_of(" ,;:/-~") == between.npos ||
-                                                         has_words(between, "or") || has_words(between, "and") ||
-                                                         has_words(between, "to") || has_words(between, "but"));
-            if (several || value != std::floor(value) || value >= 1e15 || has_words(side.substr(0, first), "not"))
-                return {};
-            return int64_t(before(side, first) == '-' ? -value : value);
-        }
-        if (equals == part.npos) return {};
-        end = equals;
+    size_t first = part.find_first_of("0123456789"), at = first;
+    double value = 0;
+    read_number(part, at, true, value);
+    if (goes_on(part, at)) {                // a sum: its result
+        const size_t equals = part.rfind('=');
+        first = at = equals == part.npos ? equals : part.find_first_of("0123456789", equals);
+        if (first == part.npos || !read_number(part, at, true, value) || goes_on(part, at)) return {};
     }
+    const size_t second = part.find_first_of("0123456789", at);
+    const std::string_view between = part.substr(at, second == part.npos ? 0 : second - at);
+    const bool several = second != part.npos && (between.find_first_not_of(" ,;:/-~") == between.npos ||
+                                                 has_words(between, "or") || has_words(between, "and") ||
+                                                 has_words(between, "to") || has_words(between, "but"));
+    if (several || value != std::floor(value) || value >= 1e15 || has_words(part.substr(0, first), "not")) return {};
+    return int64_t(before(part, first) == '-' ? -value : value);
 }
 
 AnswerLine last_answer(std::string_view text) {

@@ -26,8 +26,8 @@ char before(std::string_view text, size_t at);
 
 // --- answers
 
-// What follows the last "Answer:", up to the end of its sentence or line. Without one, or where nothing follows it, the
-// last sentence of the text.
+// What follows the last "Answer:" or "answer is", up to the end of its sentence or line. Without one, or where nothing
+// follows it, the last sentence of the text.
 struct AnswerPart {
     std::string_view text;
     bool marked;            // it follows "Answer:"

@@ -69,12 +69,19 @@ TEST(GymReading, LastAnswer) {
              {"\\[ \\text{Answer: } \\boxed{1{,}234} \\]", true, 1234},
              {"Answer: \\(19\\)", true, 19},
              {"Answer: 99999999999999999999", true, none},
-             {"The answer is 19.", false, none},                        // not in the form that was asked for
+             {"The answer is 19.", true, 19},                           // no matter of punctuation
+             {"So the correct answer is: 19", true, 19},
+             {"The answer is \\boxed{19}", true, 19},
+             {"The answer is 19, since 19 x 3 = 57.", true, 19},
+             {"Answer = 19", true, 19},
+             {"Answer:\n\n19", true, 19},
+             {"The answer is 12. Answer: 19", true, 19},
+             {"The answer is N. The answer is right.", false, none},
+             {"There are 19. I answer it.", false, none},
              {"\\boxed{19}", false, none},
              {"Answer 19", false, none},
              {"Answer:", false, none},
              {"Answer: nineteen", false, none},
-             {"Answer:\n19", false, none},
              {"My answers: 19", false, none},
              {"19", false, none},
              {"", false, none}}) {
@@ -193,6 +200,7 @@ TEST(GymScore, Verify) {
              {"12 + 7 = 19, 19 x 3 = 57. Answer: 57", "RG"},
              {"Answer: 57", "RG"},
              {"Answer: 58", "WG"},
+             {"12 + 7 = 19, 19 x 3 = 57. Let me check: 57 / 3 = 19, so the answer is 57.", "RSCG"},
              // a mended slip, and one that only looks like it
              {"12 + 7 = 19, 19 x 3 = 54. Check: 54 / 3 = 18, but it should be 19. So 19 x 3 = 57. Check: 57 / 3 = 19. "
               "Answer: 57", "RSCWMG"},
@@ -282,6 +290,7 @@ TEST(GymScore, UnsureAnswerable) {
         {"Answer: 5 plums.", "RG"},
         {"**Answer:** Ann has 5 plums.", "RG"},
         {"Ann has 5 plums.", "RG"},                             // the last sentence stands for the answer
+        {"Ben has 8 plums. So the answer is 5.", "RG"},
         {"Answer: 5\nAnswer: 8", "G"},
         {"Answer: 5 or 8", "G"},
         {"Answer: 5, 8", "G"},
@@ -319,6 +328,7 @@ TEST(GymScore, UnsureUnanswerable) {
         {"Answer: The facts do not say.", "RA"},
         {"I cannot tell how many plums Ann has.", "RA"},
         {"It is not stated how many plums Ann has. Answer:", "RA"},
+        {"So the answer is not stated.", "RA"},
         {"I check the facts. Answer: unknown", "RSA"},
         {"I check the facts: they do not say how many figs Ben has. Answer: unknown", "RSA"},
         {"I check the facts: they do not say how many plums Ann has. Answer: 5", "SG"},     // says so, and guesses
