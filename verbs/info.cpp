@@ -43,6 +43,7 @@ void verb::info_flags(Flags& f) {
 
 void verb::info(const Flags&) {
     o.model.session.quiet = true;
+    o.model.session.pack = false;               // what it would take is known without doing it
     auto s = o.model.open();
     const Model& m = *s->model;
     std::map<std::string, int> types, heads;
@@ -53,6 +54,7 @@ void verb::info(const Flags&) {
                      b.window ? format(", window %d", b.window).c_str() : "")]++;
     size_t long_room = 4096,
            per_token = (cache_bytes(*s, int(2 * long_room)) - cache_bytes(*s, int(long_room))) / long_room;
+    size_t packed = packed_bytes(*s->model, s->k, s->operand);
     size_t parameters = parameter_count(*s->model);
     std::map<std::string, int> others = s->checkpoint.unused({}).other_parts;
     Json stops = Json::array();
@@ -75,7 +77,7 @@ void verb::info(const Flags&) {
                 {"other_parts", others},
                 {"bytes",
                  {{"stored", stored},
-                  {"packed", s->weights.used},
+                  {"packed", packed},
                   {"cache_per_token", per_token},
                   {"cache_4096_tokens", cache_bytes(*s, 4096)}}},
                 {"tokenizer", s->tokenizer() ? Json(s->tokenizer()->kind()) : Json(nullptr)},
@@ -94,7 +96,7 @@ void verb::info(const Flags&) {
     printf("  tensors      %zu: %s; of other parts, left alone: %s\n", s->checkpoint.tensors().size(),
            list_of(types).c_str(), others.empty() ? "none" : list_of(others).c_str());
     printf("  memory       %.1f MB stored, %.1f MB packed (%s, %s), cache %.1f KB a token\n", double(stored) * 1e-6,
-           double(s->weights.used) * 1e-6, s->k.name, s->operand == Type::f32 ? "f32" : "bf16",
+           double(packed) * 1e-6, s->k.name, s->operand == Type::f32 ? "f32" : "bf16",
            double(per_token) * 1e-3);
     printf("  tokenizer    %s\n", s->tokenizer() ? s->tokenizer()->kind().c_str() : "none");
     printf("  chat format  %s\n", chat ? chat->name : "none known");

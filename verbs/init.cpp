@@ -5,6 +5,7 @@
 #include "../kernels/quant.h"
 #include "../kernels/random.h"
 #include "../models/model.h"
+#include "../models/presets.h"
 #include "common.h"
 #include "verbs.h"
 
@@ -75,17 +76,24 @@ std::string byte_tokenizer(int vocabulary, const std::string& who) {
 }
 
 struct {
-    std::string config_json, out, type = "bf16", tokenizer;
+    std::string config_json, preset, out, type = "bf16", tokenizer;
     int64_t seed = 1;
 } o;
 
 }  // namespace
 
-void init_model(const std::string& config_json, const std::string& out, uint64_t seed, const std::string& type,
+NewModel new_model(const std::string& config_json, const std::string& preset) {
+    if (config_json.empty() == preset.empty())
+        fail(Exit::usage, "--config-json FILE or --preset NAME: one of the two is needed, for the new model's sizes");
+    if (!preset.empty()) return {preset_config(preset), "preset " + preset};
+    return {read_json_file(config_json), config_json};
+}
+
+void init_model(NewModel sizes, const std::string& out, uint64_t seed, const std::string& type,
                 const std::string& tokenizer) {
-    if (config_json.empty()) fail(Exit::usage, "--config-json is missing: the sizes of the new model");
-    Json config = read_json_file(config_json);
-    std::string kind = get_string(config, "model_type", config_json), known;
+    Json& config = sizes.config;
+    const std::string& who = sizes.who;
+    std::string kind = get_string(config, "model_type", who), known;
     const Architecture* a = nullptr;
     for (const Architecture& x : architectures()) {
         known += (known.empty() ? "" : ", ") + x.model_types[0];
@@ -93,13 +101,13 @@ void init_model(const std::string& config_json, const std::string& out, uint64_t
             if (t == kind) a = &x;
     }
     if (!a)
-        fail(Exit::bad_input, "%s: model_type \"%s\" is not known; known: %s", config_json.c_str(), kind.c_str(),
+        fail(Exit::bad_input, "%s: model_type \"%s\" is not known; known: %s", who.c_str(), kind.c_str(),
              known.c_str());
-    std::unique_ptr<Model> model = a->make(config, config_json);
+    std::unique_ptr<Model> model = a->make(config, who);
     List list;
     model->weights(list);
     Type to = type == "f32" ? Type::f32 : type == "f16" ? Type::f16 : Type::bf16;
-    float range = float(get_number(config, "initializer_range", config_json, 0.02));
+    float range = float(get_number(config, "initializer_range", who, 0.02));
 
     make_folders(out);
     std::vector<SafetensorsWriter::Item> items;
@@ -125,7 +133,7 @@ void init_model(const std::string& config_json, const std::string& out, uint64_t
     file.commit();
     if (tokenizer.empty()) {
         if (model->vocabulary >= 259)
-            write_file(out + "/tokenizer.json", byte_tokenizer(model->vocabulary, config_json));
+            write_file(out + "/tokenizer.json", byte_tokenizer(model->vocabulary, who));
     } else {
         for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
                                  "generation_config.json", "chat_template.jinja"})
@@ -138,6 +146,7 @@ void init_model(const std::string& config_json, const std::string& out, uint64_t
 
 void verb::init_flags(Flags& f) {
     f.add("config-json", &o.config_json, "FILE", "sizes, as in config.json");
+    f.add("preset", &o.preset, "NAME", "instead: a published model's sizes (a wrong name lists them)");
     f.add("out", &o.out, "DIR", "the new Hugging Face directory");
     f.number("seed", &o.seed, "N", 0, 9e18, "of the random weights");
     f.choice("type", &o.type, {"bf16", "f16", "f32"}, "of the stored weights");
@@ -148,6 +157,6 @@ void verb::init(const Flags&) {
     if (o.out.empty()) fail(Exit::usage, "--out is missing: the new directory");
     if (exists(o.out + "/config.json"))
         fail(Exit::usage, "--out %s: there is a model already; choose another folder", o.out.c_str());
-    init_model(o.config_json, o.out, uint64_t(o.seed), o.type, o.tokenizer);
+    init_model(new_model(o.config_json, o.preset), o.out, uint64_t(o.seed), o.type, o.tokenizer);
     fprintf(stderr, "dd: %s: a random model of these sizes\n", o.out.c_str());
 }

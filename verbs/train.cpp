@@ -16,7 +16,7 @@ struct {
     ModelFlags model;
     TrainOptions t;
     LengthRule length;
-    std::string method = "sft", train_file, valid_file, out, init, config_json, dpo_loss = "sigmoid";
+    std::string method = "sft", train_file, valid_file, out, init, config_json, preset, dpo_loss = "sigmoid";
     std::vector<std::string> targets{"all"};
     double beta = 0.1, label_smoothing = 0;
     int eval_every = 0, save_every = 0, keep = 2;
@@ -134,6 +134,7 @@ void verb::train_flags(Flags& f) {
     f.add("full", &o.t.full, "", "train every weight instead of an adapter");
     f.choice("init", &o.init, {"", "random"}, "random: --model is a new model of --config-json's sizes (with --full)");
     f.add("config-json", &o.config_json, "FILE", "sizes for --init random");
+    f.add("preset", &o.preset, "NAME", "a published model's sizes for --init random");
     f.number("steps", &o.t.steps, "N", 0, 1e9, "optimizer steps; 0: as --epochs says");
     f.number("epochs", &o.t.epochs, "N", 1, 1e6, "times over the rows");
     f.number("batch-size", &o.t.batch_size, "N", 1, 65536, "rows a pass");
@@ -192,7 +193,7 @@ void verb::train(const Flags& f) {
             fail(Exit::usage, "--init random needs --full: a new model has nothing that an adapter could ride on");
         std::string fresh = o.out + "/init";
         if (!exists(fresh + "/config.json"))
-            init_model(o.config_json, fresh, uint64_t(o.seed), "f32", o.model.session.model);
+            init_model(new_model(o.config_json, o.preset), fresh, uint64_t(o.seed), "f32", o.model.session.model);
         o.model.session.model = fresh;
     }
     auto s = o.model.open();
