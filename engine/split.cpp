@@ -201,3 +201,19 @@ void Splitter::split(std::string_view text, std::vector<std::string_view>& piece
         if (s.begin < s.end) pieces.push_back(text.substr(s.begin, s.end - s.begin));
     }
 }
+
+bool matches_whole(const std::string& regex, std::string_view text, const std::string& who) {
+    constexpr uint32_t whole = PCRE2_UTF | PCRE2_ANCHORED | PCRE2_ENDANCHORED;
+    int error = 0;
+    size_t at = 0;
+    pcre2_code* code = pcre2_compile((PCRE2_SPTR)regex.data(), regex.size(), whole, &error, &at, nullptr);
+    pcre2_match_data* match = code ? pcre2_match_data_create(1, nullptr) : nullptr;
+    if (match) error = pcre2_match(code, (PCRE2_SPTR)text.data(), text.size(), 0, 0, match, nullptr);
+    pcre2_match_data_free(match);
+    pcre2_code_free(code);
+    if (match && error >= 0) return true;
+    if (match && error == PCRE2_ERROR_NOMATCH) return false;
+    char says[120] = "";
+    pcre2_get_error_message(error, (PCRE2_UCHAR*)says, sizeof says);
+    fail(Exit::usage, "%s %s: not a regular expression that can be used: %s", who.c_str(), regex.c_str(), says);
+}

@@ -37,3 +37,7 @@ private:
     bool invert_;
     std::string who_;
 };
+
+// Does this regular expression, in PCRE2's own syntax, match all of `text`? Exit::usage, naming `who`, for one that
+// does not compile.
+bool matches_whole(const std::string& regex, std::string_view text, const std::string& who);

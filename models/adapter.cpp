@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <regex>
 #include <set>
 #include "../engine/file.h"
 #include "../engine/safetensors.h"
+#include "../engine/split.h"
 #include "../kernels/quant.h"
 #include "../kernels/random.h"
 
@@ -166,7 +166,7 @@ void Adapters::create(Model& model, LoraConfig& config, uint64_t seed) {
             const std::string& t = config.targets[i];
             bool fits = t == "all" || t == "all-linear" ? w != model.head().w : suffix_of(module) == t;
             if (!fits && t.find_first_of(".*|()[]^$+?\\") != std::string::npos)
-                fits = std::regex_match(module, std::regex(t));
+                fits = matches_whole(t, module, "--lora-targets");
             if (fits) wanted = used[i] = true;
         }
         if (!wanted) continue;

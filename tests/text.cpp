@@ -135,6 +135,15 @@ TEST(Split, RefusesWhatMeansSomethingElseInOniguruma) {
     expect_refused([] { split("(?:a|aa)+$", std::string(60, 'a') + "b"); }, "pattern", 4096, "gives up");
 }
 
+TEST(Split, MatchesAWholeTextOrSaysWhyItCannot) {
+    EXPECT_TRUE(matches_whole(R"(model\.layers\.\d+\..*(q|v)_proj)", "model.layers.12.self_attn.v_proj", "--flag"));
+    EXPECT_FALSE(matches_whole("q_proj", "model.q_proj", "--flag")) << "the end alone is not the whole";
+    EXPECT_FALSE(matches_whole("a|ab", "abc", "--flag"));
+    EXPECT_TRUE(matches_whole("a|ab", "ab", "--flag"));
+    expect_refused([] { matches_whole("(q_proj", "q_proj", "--flag"); }, "--flag", 4096, "parenthesis");
+    expect_refused([] { matches_whole("(a|aa)+", std::string(60, 'a') + "b", "--flag"); }, "--flag", 4096, "limit");
+}
+
 TEST(Vocabulary, KeepsIdsAndStrings) {
     Vocabulary v;
     EXPECT_EQ(v.find("a"), -1);
