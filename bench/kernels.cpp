@@ -150,8 +150,10 @@ void rows() {
     Tensor t = tensor(tokens, head);
     const int* pos = counting(tokens);
     const float* freq = tensor(1, head / 2).f();
-    cases.push_back({"rotations", "2048 x 32 pairs", 0, double(t.bytes()), [=] { k.rotations(t, pos, freq, head / 2); }});
-    cases.push_back({"rope", "2048 x 9 heads of 64", 0, 2 * o + double(t.bytes()), [=] { k.rope(dy, dy, t, head, 1); }});
+    cases.push_back(
+        {"rotations", "2048 x 32 pairs", 0, double(t.bytes()), [=] { k.rotations(t, pos, freq, head / 2); }});
+    cases.push_back(
+        {"rope", "2048 x 9 heads of 64", 0, 2 * o + double(t.bytes()), [=] { k.rope(dy, dy, t, head, 1); }});
     cases.push_back({"dropout", "2048 x 576", 0, 2 * n, [=] { k.dropout(dx, x, 0.1f, 1, 1); }});
 }
 
@@ -171,7 +173,8 @@ void attention() {
     Tensor dq = fresh(wide()), dk = fresh(narrow()), dv = fresh(narrow());
     int each = tokens / sequences;
     double pairs = double(sequences) * each * (each + 1) / 2 * heads;
-    cases.push_back({"store_kv", "2048 x 3 heads of 64", 0, 3 * double(key.bytes()), [=] { k.store_kv(kv, key, v, b); }});
+    cases.push_back(
+        {"store_kv", "2048 x 3 heads of 64", 0, 3 * double(key.bytes()), [=] { k.store_kv(kv, key, v, b); }});
     cases.push_back({"attend", "4 x 512, causal, 9/3 heads of 64", 4 * head * pairs, 0,
                      [=] { k.attend(y, l, q, kv, b, 0.125f, 0); }});
     cases.push_back({"attend_back", "4 x 512, causal, 9/3 heads of 64", 10 * head * pairs, 0,
@@ -191,11 +194,14 @@ void the_rest() {
     double n = double(z.bytes());
     cases.push_back({"softcap", "256 x 49152", 0, 2 * n, [=] { k.softcap(z, 30); }});
     cases.push_back({"pick", "256 x 49152", 0, n, [=] { k.pick(logp, {}, z, want, nullptr, 0); }});
-    cases.push_back({"pick", "256 x 49152, with its gradient", 0, 1.5 * n, [=] { k.pick(logp, dz, z, want, nullptr, 0); }});
-    Tensor x = tensor(tokens, dim), y = tensor(tokens, dim), s = tensor(1, heads), ds = tensor(1, heads), v = tensor(1, dim);
+    cases.push_back({"pick", "256 x 49152, with its gradient", 0, 1.5 * n,
+                     [=] { k.pick(logp, dz, z, want, nullptr, 0); }});
+    Tensor x = tensor(tokens, dim), y = tensor(tokens, dim), v = tensor(1, dim);
+    Tensor s = tensor(1, heads), ds = tensor(1, heads);
     double m = double(x.bytes());
     cases.push_back({"scale_heads", "2048 x 9 heads of 64", 0, 2 * m, [=] { k.scale_heads(y, x, s); }});
-    cases.push_back({"scale_heads_back", "2048 x 9 heads of 64", 0, 4 * m, [=] { k.scale_heads_back(y, ds, x, x, s); }});
+    cases.push_back({"scale_heads_back", "2048 x 9 heads of 64", 0, 4 * m,
+                     [=] { k.scale_heads_back(y, ds, x, x, s); }});
     cases.push_back({"add_row", "2048 x 576", 0, 2 * m, [=] { k.add_row(y, x, v, 1); }});
     cases.push_back({"sum_rows", "2048 x 576", 0, m, [=] { k.sum_rows(v, x, 1e-3f); }});
     cases.push_back({"project_out", "2048 x 576", 0, 2 * m, [=] { k.project_out(y, x, v); }});

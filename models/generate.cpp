@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <deque>
+#include "../kernels/parallel.h"
 #include "../kernels/random.h"
 #include "session.h"
 
@@ -20,6 +21,20 @@ struct Live {                       // a request that holds a slot
     std::string pending;            // text not yet given out: it may be the beginning of a stop string
 };
 
+// The first of the largest.
+int argmax(const float* z, int n) {
+    constexpr int lanes = 16;               // independent of each other, so that the compiler takes many at a time
+    float best[lanes];
+    for (float& b : best) b = -INFINITY;
+    int i = 0;
+    for (; i + lanes <= n; i += lanes)
+        for (int j = 0; j < lanes; j++) best[j] = z[i + j] > best[j] ? z[i + j] : best[j];
+    for (; i < n; i++) best[0] = std::max(best[0], z[i]);
+    float top = *std::max_element(best, best + lanes);
+    int at = int(std::find(z, z + n, top) - z);
+    return at < n ? at : 0;
+}
+
 // The next token. logits: [vocabulary], changed in place.
 int sample(float* z, int n, const Sampling& s, const std::vector<int>& before, uint64_t stream) {
     if (s.repeat_penalty != 1) {    // Keskar et al. 2019, section 4.1, on every token so far
@@ -28,7 +43,7 @@ int sample(float* z, int n, const Sampling& s, const std::vector<int>& before, u
         seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
         for (int id : seen) z[id] = z[id] > 0 ? z[id] / float(s.repeat_penalty) : z[id] * float(s.repeat_penalty);
     }
-    if (s.temperature <= 0) return int(std::max_element(z, z + n) - z);
+    if (s.temperature <= 0) return argmax(z, n);
     struct Candidate { float z; int id; };
     std::vector<Candidate> all(n);
     for (int i = 0; i < n; i++) all[i] = {z[i], i};
@@ -207,10 +222,10 @@ struct Generator {
             own = p.make(z.rows, z.cols, Type::f32);
             p.k.copy(own, z);
         }
-        for (int i = 0; i < n; i++) {
-            Live& l = live[who[i]];
+        parallel(n, [&](int i, int) {
+            const Live& l = live[who[i]];
             want[i] = sample(own.f() + size_t(i) * z.cols, z.cols, o.sampling, l.ids, requests[l.request].stream);
-        }
+        });
         Tensor logp = p.make(n, 1, Type::f32);
         p.k.pick(logp, {}, z, want.data(), nullptr, 0);
         for (int i = 0; i < n; i++) take(live[who[i]], want[i], logp.f()[i]);

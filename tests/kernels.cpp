@@ -1,6 +1,5 @@
-// kernels.cpp - every kernel of list.h, on every instruction set of this machine, against the scalar reference: the
-// same
-// bytes on ragged shapes, whatever the number of threads and of rows that go together.
+// kernels.cpp - every kernel of list.h, on every instruction set of this machine, against the scalar reference:
+// the same bytes on ragged shapes, whatever the number of threads and of rows that go together.
 #include "kernels.h"
 
 namespace {

@@ -1,4 +1,5 @@
 // text.cpp - what lies under the tokenizers: UTF-8, composition, splitting, merging.
+#include <array>
 #include <chrono>
 #include <random>
 #include "../engine/bpe.h"
@@ -140,8 +141,19 @@ TEST(Split, MatchesAWholeTextOrSaysWhyItCannot) {
     EXPECT_FALSE(matches_whole("q_proj", "model.q_proj", "--flag")) << "the end alone is not the whole";
     EXPECT_FALSE(matches_whole("a|ab", "abc", "--flag"));
     EXPECT_TRUE(matches_whole("a|ab", "ab", "--flag"));
-    expect_refused([] { matches_whole("(q_proj", "q_proj", "--flag"); }, "--flag", 4096, "parenthesis");
-    expect_refused([] { matches_whole("(a|aa)+", std::string(60, 'a') + "b", "--flag"); }, "--flag", 4096, "limit");
+    std::string runs = std::string(60, 'a') + "b";
+    for (auto [regex, text, says] : {std::array<std::string, 3>{"(q_proj", "q_proj", "parenthesis"},
+                                     std::array<std::string, 3>{"(a|aa)+", runs, "limit"}}) {
+        std::string why;
+        try {
+            matches_whole(regex, text, "--flag");
+        } catch (const Error& e) {
+            EXPECT_EQ(e.code, Exit::usage);
+            why = e.what();
+        }
+        EXPECT_NE(why.find("--flag"), why.npos) << why;
+        EXPECT_NE(why.find(says), why.npos) << why;
+    }
 }
 
 TEST(Vocabulary, KeepsIdsAndStrings) {
