@@ -242,7 +242,7 @@ int main(int argc, char** argv) {
     if (!missing.empty()) return 1;
     for (const Case& c : cases)
         benchmark::RegisterBenchmark((std::string(c.kernel) + "/" + c.shape).c_str(),
-                                     [&c](benchmark::State& s) { measure(s, c); })->UseRealTime()->MinTime(0.1);
+                                     [&c](benchmark::State& s) { measure(s, c); })->UseRealTime()->MinTime(0.02);
     benchmark::AddCustomContext("kernels", k.name);
     benchmark::AddCustomContext("threads", std::to_string(threads()));
     benchmark::Initialize(&argc, argv);

@@ -1,20 +1,21 @@
 #!/bin/bash
 # Measures the whole and every kernel on this machine and writes bench/RESULTS.md. Nothing else should run meanwhile:
-# repetitions beside a busy process are dropped, and said. About five minutes; 1.3 GB of disk for a random Qwen3-0.6B.
+# repetitions beside a busy process are dropped, and said. About five minutes; 1.3 GB of disk for a random Qwen3-0.6B,
+# whose folder, with the outputs, is build/bench/measured.
 set -e
 cd "$(dirname "$0")/.."
-temp=$(mktemp -d)
-trap 'rm -rf "$temp"' EXIT
-echo "bench: a random Qwen3-0.6B" >&2
-./dd init --preset qwen3-0.6b --out "$temp/qwen3-0.6b" >/dev/null
-echo "bench: the whole, SmolLM2-135M's sizes" >&2
-./dd bench --by-kernel > "$temp/135m" 2>/dev/null
-echo "bench: the whole, Qwen3-0.6B's sizes" >&2
-./dd bench --model "$temp/qwen3-0.6b" --only prefill,decode,batch,start --types bf16,q8_0,q4_1 > "$temp/600m" 2>/dev/null
-echo "bench: AVX2, SmolLM2-135M's sizes" >&2
-DD_ISA=avx2 ./dd bench --only prefill,decode --types bf16 > "$temp/avx2" 2>/dev/null
-echo "bench: every kernel" >&2
-build/bench/all --benchmark_format=json > "$temp/kernels.json" 2>/dev/null
+temp=build/bench/measured          # what is there already is not measured again: rm it to begin anew
+mkdir -p $temp
+step() {                           # NAME COMMAND: its output in a file that takes its name when it is whole
+    [ -f $temp/"$1" ] && return
+    echo "bench: $1: ${*:2}" >&2
+    "${@:2}" > $temp/part 2>/dev/null && mv $temp/part $temp/"$1"
+}
+step 135m ./dd bench --reps 5
+[ -d $temp/qwen3-0.6b ] || ./dd init --preset qwen3-0.6b --out $temp/qwen3-0.6b 2>/dev/null
+step 600m ./dd bench --reps 5 --model $temp/qwen3-0.6b --only prefill,decode,start --types bf16,q8_0,q4_1
+step avx2 env DD_ISA=avx2 ./dd bench --reps 5 --only prefill --types bf16
+step kernels.json build/bench/all --benchmark_format=json
 python3 - "$temp" "$(./dd env --json)" <<'PY'
 import datetime, json, sys
 temp, env = sys.argv[1], json.loads(sys.argv[2])
@@ -26,7 +27,7 @@ compiler {env["compiler"]}, version {env["version"]}. Every share is of a probe 
 arithmetic in registers, or streaming bandwidth); medians, with the spread of the repetitions that counted; those beside a
 busy process were dropped. Other machines give other numbers: compare shares, not tokens.
 
-## The whole, SmolLM2-135M's sizes, random weights: `./dd bench --by-kernel`
+## The whole, SmolLM2-135M's sizes, random weights: `./dd bench`
 ```
 {text("135m")}
 ```
@@ -36,7 +37,7 @@ busy process were dropped. Other machines give other numbers: compare shares, no
 {text("600m")}
 ```
 
-## The AVX2 path, SmolLM2-135M's sizes: `DD_ISA=avx2 ./dd bench --only prefill,decode`
+## The AVX2 path, SmolLM2-135M's sizes: `DD_ISA=avx2 ./dd bench --only prefill`
 ```
 {text("avx2")}
 ```
