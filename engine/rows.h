@@ -30,9 +30,13 @@ struct RowReader {
     std::optional<bool> think;
     bool specials = true;                       // special tokens written in "text" are tokens
     int vocabulary = 0;                         // ids of rows must be below
+    int longest = 0;                            // tokens a row may have; 0: any number
 
     Row row(const Json&, const std::string& who) const;
     Pair pair(const Json&, const std::string& who) const;
+
+private:
+    Row read(const Json&, const std::string& who) const;
 };
 
 // Calls `each` with every line's object; `who` = "FILE:LINE". path "-": standard input. A line that is not one JSON

@@ -28,8 +28,11 @@ struct Gemma3 : Model {
     std::vector<float> freq[2];         // of full and of sliding layers
 
     Gemma3(const Json& config, const std::string& who) : c(config, who, true, 256), w(c.layers) {
-        scale = 1 / std::sqrt(float(get_number(config, "query_pre_attn_scalar", who, 256)));
-        cap = float(get_number(config, "final_logit_softcapping", who, 0));
+        refuse_variants(config, who, "gelu_pytorch_tanh");
+        scale = 1 / std::sqrt(float(get_number(config, "query_pre_attn_scalar", who, 1e-6, 1e6, 256)));
+        cap = float(get_number(config, "final_logit_softcapping", who, 0, 1e6, 0));
+        if (find(config, "attn_logit_softcapping"))
+            fail(Exit::bad_input, "%s: attn_logit_softcapping is set; gemma3 has none", who.c_str());
         if (get_bool(config, "use_bidirectional_attention", who, false))
             fail(Exit::bad_input, "%s: use_bidirectional_attention is true; only causal models are known", who.c_str());
         int window = int(get_int(config, "sliding_window", who, 1, 1 << 24, 4096));
@@ -41,6 +44,9 @@ struct Gemma3 : Model {
         architecture = "gemma3", layers = c.layers, dim = c.dim, vocabulary = c.vocabulary, context = c.context;
         for (int l = 0; l < c.layers; l++) {
             bool full = kinds ? (*kinds)[l] == "full_attention" : (l + 1) % period == 0;
+            if (!full && kinds && (*kinds)[l] != "sliding_attention")
+                fail(Exit::bad_input, "%s: layer_types[%d] is neither full_attention nor sliding_attention",
+                     who.c_str(), l);
             w[l].window = full ? 0 : window;
             blocks.push_back({c.heads, c.kv_heads, c.head, w[l].window});
         }

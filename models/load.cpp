@@ -1,5 +1,6 @@
 // load.cpp - weights put into a model: each wish of checkpoint.h a Visit.
 #include <cstring>
+#include "../engine/reader.h"
 #include "../kernels/quant.h"
 #include "checkpoint.h"
 
@@ -29,10 +30,10 @@ struct Load : Visit {
         }
         if (s->type == Type::other || s->type > Type::q6_k)
             fail(Exit::bad_input, "%s: tensor %s has type %s, which no weight can have here", from.path.c_str(),
-                 s->name.c_str(), s->dtype.c_str());
+                 shown(s->name).c_str(), s->dtype.c_str());
         if (s->shape != shape)
             fail(Exit::bad_input, "%s: tensor %s has shape %s, the configuration says %s", from.path.c_str(),
-                 s->name.c_str(), shape_of(s->shape).c_str(), shape_of(shape).c_str());
+                 shown(s->name).c_str(), shape_of(s->shape).c_str(), shape_of(shape).c_str());
         return s;
     }
 
@@ -79,6 +80,21 @@ struct Pack : Visit {
     void vector(const std::string&, Tensor&, int, float) override {}
 };
 
+struct PackedBytes : Visit {
+    const Kernels& k;
+    Type operand;
+    size_t n = 0;
+    PackedBytes(const Kernels& k, Type operand) : k(k), operand(operand) {}
+    void matrix(const std::string&, Weight& w, int, int) override {
+        Matrix m = w.m;
+        m.operand = operand, m.panels = nullptr;
+        k.pack(m);                              // without panels: only their size
+        n += m.panel_bytes;
+    }
+    void table(const std::string&, Weight&, int, int) override {}
+    void vector(const std::string&, Tensor&, int, float) override {}
+};
+
 struct Count : Visit {
     size_t n = 0;
     void matrix(const std::string&, Weight&, int out, int in) override { n += size_t(out) * in; }
@@ -98,13 +114,19 @@ std::unique_ptr<Model> load_model(const Checkpoint& from, Arena& mem) {
              load.missing.size(), load.used.size(), load.missing[0].c_str());
     if (!rest.names.empty())
         fail(Exit::bad_input, "%s: %zu tensors belong to no part of a %s model, the first %s", from.path.c_str(),
-             rest.names.size(), model->architecture.c_str(), rest.names[0].c_str());
+             rest.names.size(), model->architecture.c_str(), shown(rest.names[0]).c_str());
     return model;
 }
 
 void pack_weights(Model& model, const Kernels& k, Type operand, Arena& mem) {
     Pack pack(k, operand, mem);
     model.weights(pack);
+}
+
+size_t packed_bytes(Model& model, const Kernels& k, Type operand) {
+    PackedBytes packed(k, operand);
+    model.weights(packed);
+    return packed.n;
 }
 
 size_t parameter_count(Model& model) {

@@ -43,6 +43,8 @@ struct Sizes {
 // of layer has a linear one. Any other rope type is Exit::bad_input.
 struct Rope { double theta, factor; };
 Rope read_rope(const Json& config, const std::string& who, const char* layer_kind = nullptr);
+// Exit::bad_input where a configuration asks for another activation, or for part of a head to be rotated.
+void refuse_variants(const Json& config, const std::string& who, const char* activation);
 
 struct Architecture {
     std::vector<std::string> model_types;       // of config.json
