@@ -67,6 +67,10 @@ $(BUILD)/tests/all: $(TESTS) $(LIB)
 $(BUILD)/bench/all: $(BENCH) $(LIB)
 	$(CXX) $(LDFLAGS) $^ -o $@ -lbenchmark $(LDLIBS)
 
+# Fuzz targets, for scripts/fuzz.sh: clang brings their main().
+$(BUILD)/fuzz-%: $(BUILD)/fuzz/%.o $(LIB)
+	$(CXX) $(LDFLAGS) -fsanitize=fuzzer $^ -o $@ $(LDLIBS)
+
 $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
 	$(CXX) $(CXXFLAGS) $(EXTRA) $(HEADERS) -c $< -o $@

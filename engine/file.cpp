@@ -65,7 +65,28 @@ std::string target_of(const std::string& path) {
     return target;
 }
 
+// Names of temporary files, where a signal handler finds them. More than this many at once are not noted.
+std::atomic<const char*> unfinished[64];
+
+void note(const char* name) {
+    for (auto& slot : unfinished) {
+        const char* none = nullptr;
+        if (slot.compare_exchange_strong(none, name)) return;
+    }
+}
+void forget(const char* name) {
+    for (auto& slot : unfinished) {
+        const char* it = name;
+        if (slot.compare_exchange_strong(it, nullptr)) return;
+    }
+}
+
 }  // namespace
+
+void remove_unfinished_files() {
+    for (auto& slot : unfinished)
+        if (const char* name = slot) unlink(name);
+}
 
 Mapped::Mapped(const std::string& name) : path(name) {
     struct stat st;
@@ -109,6 +130,34 @@ std::string read_file(const std::string& path, size_t max_bytes) {
     return bytes;
 }
 
+void read_lines(const std::string& path, size_t max_line, const std::function<void(std::string_view, int)>& each) {
+    struct stat st;
+    const Descriptor file{path == "-" ? dup(0) : open_to_read(path, true, &st)};
+    const std::string who = path == "-" ? "standard input" : path;
+    if (file.fd < 0) fail_to_read(who, strerror(errno));
+    std::string text;                   // no newline before `from`
+    size_t from = 0;
+    for (int number = 1;;) {
+        size_t done = 0;
+        for (size_t end; (end = text.find('\n', from)) != text.npos; done = from = end + 1)
+            each(std::string_view(text).substr(done, end - done), number++);
+        text.erase(0, done);
+        from = text.size();
+        if (text.size() > max_line)
+            fail(Exit::bad_input, "%s:%d: a line of more than %zu bytes", who.c_str(), number, max_line);
+        const size_t used = text.size();
+        text.resize(used + 65536);
+        ssize_t n;
+        do n = read(file.fd, text.data() + used, 65536);
+        while (n < 0 && errno == EINTR);
+        if (n < 0) fail_to_read(who, strerror(errno));
+        text.resize(used + size_t(n));
+        if (n > 0) continue;
+        if (!text.empty()) each(text, number);
+        return;
+    }
+}
+
 bool exists(const std::string& path) {
     struct stat st;
     return stat(path.c_str(), &st) == 0;
@@ -131,11 +180,14 @@ AtomicFile::AtomicFile(const std::string& path) : path_(target_of(path)) {
         temp_.clear();
         fail_to_write(path_, "creating it", 0, errno);
     }
+    note(temp_.c_str());
 }
 
 AtomicFile::~AtomicFile() {
     if (fd_ >= 0) close(fd_);
-    if (!temp_.empty()) unlink(temp_.c_str());
+    if (temp_.empty()) return;
+    unlink(temp_.c_str());
+    forget(temp_.c_str());
 }
 
 void AtomicFile::reserve(uint64_t bytes) {
@@ -172,6 +224,7 @@ void AtomicFile::commit() {
     fd_ = -1;
     if (close(fd) != 0 && errno != EINTR) fail_to_write(path_, "closing", end_, errno);
     if (rename(temp_.c_str(), path_.c_str()) != 0) fail_to_write(path_, "giving it its name", end_, errno);
+    forget(temp_.c_str());
     temp_.clear();
     sync_folder(folder_of(path_));
 }

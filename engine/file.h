@@ -1,6 +1,7 @@
 // file.h - files as the rest of the house sees them: mapped for reading, atomic for writing.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -42,6 +43,10 @@ struct TensorFile {
 
 // A plain file or a pipe, whole. Exit::bad_input when it cannot be read or is larger than max_bytes.
 std::string read_file(const std::string& path, size_t max_bytes = size_t(1) << 32);
+// Every line, without its end, of a plain file, a pipe, or standard input ("-"); numbers count from 1. Exit::bad_input
+// when it cannot be read, or at a line of more than max_line bytes.
+void read_lines(const std::string& path, size_t max_line,
+                const std::function<void(std::string_view line, int number)>& each);
 bool exists(const std::string& path);
 bool is_folder(const std::string& path);
 // 64 hex digits. `plain`: without the CPU's own instructions for it, so that a test can compare the two.
@@ -70,5 +75,7 @@ private:
     uint64_t end_ = 0;
 };
 void write_file(const std::string& path, std::string_view bytes);       // atomic
+// The temporary files of all writers that are not done. For signal handlers that end the process.
+void remove_unfinished_files();
 void make_folders(const std::string& path);                             // like mkdir -p
 void sync_folder(const std::string& path);                              // fsync of a directory

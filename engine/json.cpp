@@ -183,6 +183,15 @@ double get_number(const Json& j, const char* key, const std::string& who, double
     return j.is_object() && !find(j, key) ? otherwise : get_number(j, key, who);
 }
 
+double get_number(const Json& j, const char* key, const std::string& who, double low, double high) {
+    const double x = get_number(j, key, who);
+    if (!(x >= low && x <= high)) wrong(member(j, key, who), key, who, format("a number from %g to %g", low, high));
+    return x;
+}
+double get_number(const Json& j, const char* key, const std::string& who, double low, double high, double otherwise) {
+    return j.is_object() && !find(j, key) ? otherwise : get_number(j, key, who, low, high);
+}
+
 bool get_bool(const Json& j, const char* key, const std::string& who, bool otherwise) {
     if (j.is_object() && !find(j, key)) return otherwise;
     const Json& value = member(j, key, who);

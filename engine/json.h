@@ -22,6 +22,8 @@ int64_t get_int(const Json&, const char* key, const std::string& who, int64_t lo
 int64_t get_int(const Json&, const char* key, const std::string& who, int64_t low, int64_t high, int64_t otherwise);
 double get_number(const Json&, const char* key, const std::string& who);
 double get_number(const Json&, const char* key, const std::string& who, double otherwise);
+double get_number(const Json&, const char* key, const std::string& who, double low, double high);
+double get_number(const Json&, const char* key, const std::string& who, double low, double high, double otherwise);
 bool get_bool(const Json&, const char* key, const std::string& who, bool otherwise);
 std::string get_string(const Json&, const char* key, const std::string& who);
 std::string get_string(const Json&, const char* key, const std::string& who, const std::string& otherwise);

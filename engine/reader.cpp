@@ -1,5 +1,6 @@
 // reader.cpp - see reader.h.
 #include "reader.h"
+#include <algorithm>
 
 void refuse(const std::string& who, uint64_t at, const char* fmt, ...) {
     std::string text = format("%s: byte %lu: ", who.c_str(), at);
@@ -42,25 +43,31 @@ size_t valid_utf8(std::string_view s) {
     return at;
 }
 
-std::string shown(std::string_view bytes, size_t most) {
-    const std::string_view part = bytes.substr(0, most);
-    const auto printable = [](char c) { return c >= 0x20 && c < 0x7f; };
-    std::string s = "'";
-    size_t at = 0;
-    while (at < part.size()) {
+std::string printable(std::string_view bytes, bool lines) {
+    std::string s;
+    for (size_t at = 0; at < bytes.size();) {
         const size_t begin = at;
-        while (at < part.size() && printable(part[at])) at++;
-        s += part.substr(begin, at - begin);
-        if (at == part.size()) break;
-        const std::string_view rest = bytes.substr(at);
-        const size_t n = utf8_sequence(rest), step = n ? n : 1;
-        if (at + step > most) break;        // never half a character
-        const bool c1 = n == 2 && uint8_t(rest[0]) == 0xc2 && uint8_t(rest[1]) < 0xa0;      // U+0080 .. U+009F
-        if (n > 1 && !c1)
-            s += rest.substr(0, n);
+        while (at < bytes.size() && bytes[at] >= 0x20 && bytes[at] < 0x7f) at++;
+        s += bytes.substr(begin, at - begin);
+        if (at == bytes.size()) break;
+        const size_t n = utf8_sequence(bytes.substr(at));
+        const uint8_t a = uint8_t(bytes[at]);
+        const bool c1 = n == 2 && a == 0xc2 && uint8_t(bytes[at + 1]) < 0xa0;      // U+0080 .. U+009F
+        if ((n > 1 && !c1) || (lines && (a == '\n' || a == '\t')))
+            s += bytes.substr(at, n);
         else
-            for (size_t i = 0; i < step; i++) s += format("\\x%02x", uint8_t(rest[i]));
-        at += step;
+            for (size_t i = 0; i < std::max<size_t>(n, 1); i++) s += format("\\x%02x", uint8_t(bytes[at + i]));
+        at += std::max<size_t>(n, 1);
     }
-    return s + (at < bytes.size() ? "...'" : "'");
+    return s;
+}
+
+std::string shown(std::string_view bytes, size_t most) {
+    size_t cut = 0;
+    while (cut < bytes.size()) {        // never half a character
+        const size_t n = std::max<size_t>(utf8_sequence(bytes.substr(cut)), 1);
+        if (cut + n > most) break;
+        cut += n;
+    }
+    return "'" + printable(bytes.substr(0, cut)) + (cut < bytes.size() ? "...'" : "'");
 }

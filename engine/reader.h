@@ -11,8 +11,11 @@
 [[noreturn, gnu::cold, gnu::format(printf, 3, 4)]]
 void refuse(const std::string& who, uint64_t at, const char* fmt, ...);
 
-// Bytes from a file as they may stand in an error: in quotes, one line, valid UTF-8, control characters as \xNN, cut
-// after `most` bytes.
+// Text that a terminal shows and does not obey: control characters and what is not UTF-8 as \xNN. `lines`: newlines
+// and tabs stay.
+std::string printable(std::string_view bytes, bool lines = false);
+
+// Bytes from a file as they may stand in an error: printable, in quotes, cut after `most` bytes.
 std::string shown(std::string_view bytes, size_t most = 80);
 
 // How many bytes from the start on are valid UTF-8 (RFC 3629: nothing overlong, no surrogates); size() if all are.

@@ -1,8 +1,7 @@
 #include "rows.h"
 #include <algorithm>
-#include <fstream>
-#include <iostream>
 #include "file.h"
+#include "reader.h"
 
 namespace {
 
@@ -12,11 +11,12 @@ std::vector<int> ids_of(const Json& v, const char* key, const std::string& who, 
     std::vector<int> ids;
     ids.reserve(v.size());
     for (const Json& x : v) {
-        bool good = x.is_number_integer() && ((x >= 0 && x < below) || (none && x == -100));
-        if (!good)
+        const bool small = x.is_number_integer() && !(x.is_number_unsigned() && x.get<uint64_t>() > INT32_MAX);
+        const int64_t id = small ? x.get<int64_t>() : -1;
+        if (!small || !((id >= 0 && id < below) || (none && id == -100)))
             fail(Exit::bad_input, "%s: \"%s\"[%zu] is %s; expected an id from 0 to %d", who.c_str(), key, ids.size(),
-                 x.dump().substr(0, 40).c_str(), below - 1);
-        ids.push_back(x.get<int>());
+                 shown(dump(x), 40).c_str(), below - 1);
+        ids.push_back(int(id));
     }
     return ids;
 }
@@ -26,6 +26,16 @@ const Tokenizer& need(const Tokenizer* t, const std::string& who) {
         fail(Exit::bad_input, "%s: a row of text, but the model has no tokenizer; rows of \"input_ids\" need none",
              who.c_str());
     return *t;
+}
+
+// What fails in `f` fails at this line of the file.
+template <class F> auto at_line(const std::string& who, F&& f) {
+    try {
+        return f();
+    } catch (const Error& e) {
+        if (std::string_view(e.what()).starts_with(who)) throw;
+        throw Error(e.code, who + ": " + e.what());
+    }
 }
 
 // A prompt or completion: text, or a list of messages.
@@ -53,6 +63,10 @@ const ChatFormat& need_chat(const RowReader& r, const std::string& who) {
 }  // namespace
 
 Row RowReader::row(const Json& o, const std::string& who) const {
+    return at_line(who, [&] { return read(o, who); });
+}
+
+Row RowReader::read(const Json& o, const std::string& who) const {
     Row row;
     if (const Json* ids = find(o, "input_ids")) {
         row.ids = ids_of(*ids, "input_ids", who, vocabulary);
@@ -107,6 +121,9 @@ Row RowReader::row(const Json& o, const std::string& who) const {
         if (id >= vocabulary)
             fail(Exit::bad_input, "%s: token id %d, but the model has %d embeddings", who.c_str(), id, vocabulary);
     if (row.ids.empty() && !may_be_empty) fail(Exit::bad_input, "%s: no tokens in this row", who.c_str());
+    if (longest && row.ids.size() > size_t(longest))
+        fail(Exit::bad_input, "%s: %zu tokens; this model's context leaves room for %d", who.c_str(), row.ids.size(),
+             longest);
     if (const Json* id = find(o, "id")) row.id = *id;
     return row;
 }
@@ -151,23 +168,14 @@ Pair RowReader::pair(const Json& o, const std::string& who) const {
 }
 
 void for_each_line(const std::string& path, const std::function<void(const Json&, const std::string&, int)>& each) {
-    std::ifstream file;
-    if (path != "-") {
-        if (is_folder(path) || !exists(path))
-            fail(Exit::bad_input, "%s: no such file; a file of JSON lines was expected", path.c_str());
-        file.open(path, std::ios::binary);
-        if (!file) fail(Exit::bad_input, "%s: cannot be opened for reading", path.c_str());
-    }
-    std::istream& in = path == "-" ? std::cin : file;
-    std::string line;
-    for (int n = 1; std::getline(in, line); n++) {
-        if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    constexpr size_t most = size_t(64) << 20;
+    read_lines(path, most, [&](std::string_view line, int n) {
+        if (line.find_first_not_of(" \t\r") == line.npos) return;
         std::string who = (path == "-" ? "standard input" : path) + ":" + std::to_string(n);
         Json o = parse_json(line, who, 1024);
         if (!o.is_object()) fail(Exit::bad_input, "%s: one JSON object a line was expected", who.c_str());
         each(o, who, n);
-    }
-    if (in.bad()) fail(Exit::bad_input, "%s: reading failed", path.c_str());
+    });
 }
 
 std::vector<Row> read_rows(const std::string& path, const RowReader& reader) {

@@ -32,9 +32,13 @@ struct RowReader {
     int vocabulary = 0;                         // ids of rows must be below
     bool bos = true;                            // "text" begins with BOS where the tokenizer adds one
     bool may_be_empty = false;                  // a row without tokens is one, not an error
+    int longest = 0;                            // tokens a row may have; 0: any number
 
     Row row(const Json&, const std::string& who) const;
     Pair pair(const Json&, const std::string& who) const;
+
+private:
+    Row read(const Json&, const std::string& who) const;
 };
 
 // Calls `each` with every line's object; `who` = "FILE:LINE". path "-": standard input. A line that is not one JSON

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <set>
 #include "../engine/file.h"
+#include "../engine/reader.h"
 #include "../engine/safetensors.h"
 #include "../engine/split.h"
 #include "../kernels/quant.h"
@@ -43,16 +44,41 @@ std::string module_of_key(const std::string& key, char* half, std::string* prefi
     return module;
 }
 
+bool fits(const std::string& pattern, const std::string& module) {
+    return module == pattern || module.ends_with("." + pattern);
+}
+
 double pattern_value(const auto& pattern, const std::string& module, double otherwise) {
     for (const auto& [name, value] : pattern)
-        if (module == name || module.ends_with("." + name)) return value;
+        if (fits(name, module)) return value;
     return otherwise;
+}
+
+constexpr double max_alpha = 1e9;
+
+// What a pattern is for must be there: PEFT's patterns may be regular expressions, and one that is not understood must
+// not be passed over in silence.
+void need_match(const std::string& path, const char* which, const std::string& pattern, const auto& modules) {
+    for (const auto& [module, halves] : modules)
+        if (fits(pattern, module)) return;
+    fail(Exit::bad_input,
+         "%s/adapter_config.json: %s names %s, which is no module of this adapter (names and their ends are known, "
+         "regular expressions are not)",
+         path.c_str(), which, shown(pattern).c_str());
+}
+
+std::string shape_of(const Stored& s) {
+    std::string text;
+    for (int64_t d : s.shape) text += (text.empty() ? "[" : ",") + std::to_string(d);
+    return text.empty() ? "[]" : text + "]";
 }
 
 }  // namespace
 
+int LoraConfig::rank_of(const std::string& module) const { return int(pattern_value(rank_pattern, module, rank)); }
+
 double LoraConfig::scale(const std::string& module) const {
-    double r = pattern_value(rank_pattern, module, rank), a = pattern_value(alpha_pattern, module, alpha);
+    double r = rank_of(module), a = pattern_value(alpha_pattern, module, alpha);
     return rslora ? a / std::sqrt(r) : a / r;
 }
 
@@ -60,10 +86,14 @@ LoraConfig read_adapter_config(const std::string& folder) {
     std::string who = folder + "/adapter_config.json";
     if (!exists(who))
         fail(Exit::bad_input, "%s: no adapter_config.json here; a PEFT adapter directory was expected", folder.c_str());
-    Json c = read_json_file(who);
+    return parse_adapter_config(read_json_file(who), who);
+}
+
+LoraConfig parse_adapter_config(const Json& c, const std::string& who) {
     LoraConfig l;
     std::string type = get_string(c, "peft_type", who);
-    if (type != "LORA") fail(Exit::bad_input, "%s: peft_type \"%s\"; only LORA is known", who.c_str(), type.c_str());
+    if (type != "LORA")
+        fail(Exit::bad_input, "%s: peft_type %s; only LORA is known", who.c_str(), shown(type, 40).c_str());
     for (const char* key : {"use_dora", "fan_in_fan_out", "lora_bias", "use_qalora"})
         if (get_bool(c, key, who, false))
             fail(Exit::bad_input, "%s: %s is true, which is not known here", who.c_str(), key);
@@ -73,33 +103,67 @@ LoraConfig read_adapter_config(const std::string& folder) {
         fail(Exit::bad_input, "%s: modules_to_save is set; only adapters made of lora_A and lora_B are known",
              who.c_str());
     l.rank = int(get_int(c, "r", who, 1, 1 << 16, 8));
-    l.alpha = get_number(c, "lora_alpha", who, 8);
-    l.dropout = get_number(c, "lora_dropout", who, 0);
+    l.alpha = get_number(c, "lora_alpha", who, -max_alpha, max_alpha, 8);
+    l.dropout = get_number(c, "lora_dropout", who, 0, 0.99, 0);
     l.rslora = get_bool(c, "use_rslora", who, false);
     l.base = get_string(c, "base_model_name_or_path", who, "");
     if (const Json* t = find(c, "target_modules"))
-        for (const Json& s : t->is_array() ? *t : Json::array({*t}))
-            if (s.is_string()) l.targets.push_back(s.get<std::string>());
+        for (const Json& s : t->is_array() ? *t : Json::array({*t})) {
+            if (!s.is_string())
+                fail(Exit::bad_input, "%s: target_modules holds %s, a name was expected", who.c_str(),
+                     shown(dump(s), 40).c_str());
+            l.targets.push_back(s.get<std::string>());
+        }
+    for (const char* key : {"rank_pattern", "alpha_pattern"})
+        if (const Json* p = find(c, key); p && !p->is_object())
+            fail(Exit::bad_input, "%s: %s is not an object of modules and numbers", who.c_str(), key);
     if (const Json* p = find(c, "rank_pattern"))
         for (auto& [k, v] : p->items()) l.rank_pattern[k] = int(get_int(*p, k.c_str(), who, 1, 1 << 16));
     if (const Json* p = find(c, "alpha_pattern"))
-        for (auto& [k, v] : p->items()) l.alpha_pattern[k] = get_number(*p, k.c_str(), who);
+        for (auto& [k, v] : p->items()) l.alpha_pattern[k] = get_number(*p, k.c_str(), who, -max_alpha, max_alpha);
     return l;
 }
 
-size_t Adapters::add(Model& model, const std::string& path_and_scale) {
-    std::string path = path_and_scale;
-    double weight = 1;
-    if (size_t colon = path.rfind(':'); colon != std::string::npos && !is_folder(path)) {
-        char* end;
-        weight = strtod(path.c_str() + colon + 1, &end);
-        if (*end || end == path.c_str() + colon + 1 || !std::isfinite(weight))
-            fail(Exit::usage, "--adapter %s: DIR or DIR:SCALE was expected", path.c_str());
-        path.resize(colon);
-    }
-    config_ = read_adapter_config(path);
-    auto file = open_safetensors(path + "/adapter_model.safetensors");
+std::pair<std::string, double> split_scale(const std::string& text) {
+    size_t colon = text.rfind(':');
+    if (colon == std::string::npos || is_folder(text)) return {text, 1};
+    char* end;
+    double scale = strtod(text.c_str() + colon + 1, &end);
+    if (*end || end == text.c_str() + colon + 1 || !(std::fabs(scale) <= max_alpha))
+        fail(Exit::usage, "--adapter %s: DIR or DIR:SCALE was expected", text.c_str());
+    return {text.substr(0, colon), scale};
+}
 
+// a and b; in place of several adapters, their joint ones; four packed copies, with ranks padded.
+size_t adapter_room(size_t n, int rank) { return n * (16 * size_t(rank) + 32 * (size_t(rank) + 64)); }
+
+size_t adapter_room(const std::string& folder) {
+    size_t n = size_t(1) << 20;
+    read_adapter_config(folder);                // what is wrong with it is better said first
+    const auto file = open_safetensors(folder + "/adapter_model.safetensors");
+    for (const Stored& s : file->tensors()) {
+        if (s.shape.size() != 2 || s.bytes == 0) continue;          // refused when it is read
+        bool a = s.name.ends_with(".lora_A.weight");
+        n += adapter_room(size_t(s.shape[a]) + 64, int(std::min<int64_t>(s.shape[!a], 1 << 16)));
+    }
+    return n;
+}
+
+size_t rows_and_columns(Model& model) {
+    size_t n = 0;
+    for (const Weight* w : matrices(model)) n += size_t(w->m.out) + size_t(w->m.in) + 64;
+    return n;
+}
+
+size_t Adapters::add(Model& model, const std::string& path_and_scale) {
+    const auto [path, scale] = split_scale(path_and_scale);
+    const LoraConfig config = read_adapter_config(path);
+    return add(model, config, *open_safetensors(path + "/adapter_model.safetensors"), path, scale);
+}
+
+size_t Adapters::add(Model& model, const LoraConfig& config, const TensorFile& file, const std::string& path,
+                     double weight) {
+    config_ = config;
     std::map<std::string, Weight*> by_module;
     EachMatrix each;
     model.weights(each);
@@ -107,7 +171,7 @@ size_t Adapters::add(Model& model, const std::string& path_and_scale) {
     std::map<std::string, std::array<const Stored*, 2>> halves;
     size_t matched = 0, spare = 0;
     std::string stranger;
-    for (const Stored& s : file->tensors()) {
+    for (const Stored& s : file.tensors()) {
         char half = 'A';
         std::string module = module_of_key(s.name, &half, &config_.prefix);
         if (each.spares.count(module)) {
@@ -118,39 +182,48 @@ size_t Adapters::add(Model& model, const std::string& path_and_scale) {
             if (stranger.empty()) stranger = s.name;
             continue;
         }
-        halves[module][half == 'B'] = &s;
+        const Stored*& place = halves[module][half == 'B'];
+        if (place)
+            fail(Exit::bad_input, "%s: %s and %s are both lora_%c of %s", path.c_str(), shown(place->name).c_str(),
+                 shown(s.name).c_str(), half, module.c_str());
+        place = &s;
         matched++;
     }
-    size_t all = file->tensors().size() - spare;
+    size_t all = file.tensors().size() - spare;
     ignored_ += spare;
+    if (file.tensors().empty()) fail(Exit::bad_input, "%s: the adapter holds no tensors", path.c_str());
     if (matched != all || all == 0)
         fail(Exit::bad_input,
-             "%s: %zu of %zu tensors match this model; the first that does not is \"%s\" (expected "
-             "\"base_model.model.%s.lora_A.weight\")",
-             path.c_str(), matched, all, stranger.c_str(), by_module.empty() ? "" : by_module.begin()->first.c_str());
+             "%s: %zu of %zu tensors match this model; the first that does not is %s (expected names like "
+             "base_model.model.%s.lora_A.weight)",
+             path.c_str(), matched, all, shown(stranger, 120).c_str(), by_module.begin()->first.c_str());
+    for (const auto& [pattern, value] : config_.rank_pattern) need_match(path, "rank_pattern", pattern, halves);
+    for (const auto& [pattern, value] : config_.alpha_pattern) need_match(path, "alpha_pattern", pattern, halves);
     for (auto& [module, pair] : halves) {
         const Weight& w = *by_module[module];
         if (!pair[0] || !pair[1])
             fail(Exit::bad_input, "%s: %s has lora_%s but no lora_%s", path.c_str(), module.c_str(),
                  pair[0] ? "A" : "B", pair[0] ? "B" : "A");
-        int64_t rank = pair[0]->shape.size() == 2 ? pair[0]->shape[0] : 0;
-        if (rank < 1 || rank > 1 << 16 || pair[0]->shape != std::vector<int64_t>{rank, w.m.in} ||
+        const int rank = config_.rank_of(module);
+        if (pair[0]->shape != std::vector<int64_t>{rank, w.m.in} ||
             pair[1]->shape != std::vector<int64_t>{w.m.out, rank})
-            fail(Exit::bad_input, "%s: %s: lora_A and lora_B must be [rank, %d] and [%d, rank]", path.c_str(),
-                 module.c_str(), w.m.in, w.m.out);
+            fail(Exit::bad_input,
+                 "%s: %s: lora_A is %s and lora_B %s; with rank %d, [%d,%d] and [%d,%d] were expected", path.c_str(),
+                 module.c_str(), shape_of(*pair[0]).c_str(), shape_of(*pair[1]).c_str(), rank, rank, w.m.in, w.m.out,
+                 rank);
         auto read = [&](const Stored& s, int rows, int cols) {
             if (s.type > Type::bf16)
-                fail(Exit::bad_input, "%s: %s has type %s; F32, F16 or BF16 was expected", path.c_str(), s.name.c_str(),
-                     s.dtype.c_str());
+                fail(Exit::bad_input, "%s: %s has type %s; F32, F16 or BF16 was expected", path.c_str(),
+                     shown(s.name, 120).c_str(), s.dtype.c_str());
             Tensor t = mem_.make(rows, cols);
             dequantize(s.type, s.data, t.f(), t.count());
             for (size_t i = 0; i < t.count(); i++)
                 if (!std::isfinite(t.f()[i]))
                     fail(Exit::bad_input, "%s: %s holds a value that is not finite (number %zu)", path.c_str(),
-                         s.name.c_str(), i);
+                         shown(s.name, 120).c_str(), i);
             return t;
         };
-        Tensor a = read(*pair[0], int(rank), w.m.in), b = read(*pair[1], w.m.out, int(rank));
+        Tensor a = read(*pair[0], rank, w.m.in), b = read(*pair[1], w.m.out, rank);
         parts_[module].push_back({a, b, weight * config_.scale(module)});
     }
     return matched;
@@ -164,10 +237,10 @@ void Adapters::create(Model& model, LoraConfig& config, uint64_t seed) {
         bool wanted = false;
         for (size_t i = 0; i < config.targets.size(); i++) {
             const std::string& t = config.targets[i];
-            bool fits = t == "all" || t == "all-linear" ? w != model.head().w : suffix_of(module) == t;
-            if (!fits && t.find_first_of(".*|()[]^$+?\\") != std::string::npos)
-                fits = matches_whole(t, module, "--lora-targets");
-            if (fits) wanted = used[i] = true;
+            bool named = t == "all" || t == "all-linear" ? w != model.head().w : suffix_of(module) == t;
+            if (!named && t.find_first_of(".*|()[]^$+?\\") != std::string::npos)
+                named = matches_whole(t, module, "--lora-targets");
+            if (named) wanted = used[i] = true;
         }
         if (!wanted) continue;
         hit.insert(suffix_of(module));

@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 #include <vector>
+#include "../engine/file.h"
 #include "model.h"
 
 struct LoraConfig {
@@ -15,6 +16,7 @@ struct LoraConfig {
     std::string prefix = "model.";                  // what files say for it: a wrapper of several modalities, more
     std::map<std::string, double> alpha_pattern;    // by module name or suffix
     std::map<std::string, int> rank_pattern;
+    int rank_of(const std::string& module) const;
     double scale(const std::string& module) const;
 };
 
@@ -24,9 +26,11 @@ public:
     explicit Adapters(Arena& mem) : mem_(mem) {}
 
     // Reads a PEFT directory ("DIR" or "DIR:SCALE") and lays it over the model, beside those already there. Every
-    // tensor must find its matrix, with both halves and the right shape: otherwise Exit::bad_input, counting what
-    // matched; only what rides on a spare tensor (model.h) is left out. Returns the number of tensors applied.
+    // tensor must find its matrix, with both halves, the right shape and the rank of the configuration, and every
+    // pattern of that its module: otherwise Exit::bad_input, counting what matched; only what rides on a spare tensor
+    // (model.h) is left out. Returns the number of tensors applied.
     size_t add(Model&, const std::string& path_and_scale);
+    size_t add(Model&, const LoraConfig&, const TensorFile&, const std::string& who, double scale);
     // A fresh adapter to train on every matrix whose name ends in one of config.targets ("all": every linear but the
     // head) or matches it as a regular expression: A as PEFT's Kaiming uniform (a = sqrt 5), B zero.
     // config.targets becomes the resolved suffixes.
@@ -56,3 +60,11 @@ private:
 // Writes a PEFT directory: files atomic, keys sorted, f32 tensors in PEFT's names.
 void write_adapter(const std::string& folder, std::deque<Adapters::Entry>&, const LoraConfig&);
 LoraConfig read_adapter_config(const std::string& folder);
+LoraConfig parse_adapter_config(const Json&, const std::string& who);
+std::pair<std::string, double> split_scale(const std::string& path_and_scale);      // "DIR" or "DIR:SCALE"
+
+// Bytes to reserve in the arena for adapters of this rank, with their packed copies, on matrices of `n` rows and
+// columns in all, each counted with 64 more. The second form: for one that lies in a folder.
+size_t adapter_room(size_t n, int rank);
+size_t adapter_room(const std::string& folder);
+size_t rows_and_columns(Model&);                // that n, of all matrices

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include "../engine/gguf.h"
+#include "../engine/reader.h"
 #include "../engine/safetensors.h"
 #include "gguf_names.h"
 
@@ -32,7 +33,8 @@ const Architecture& architecture_of(const std::string& kind, const std::string& 
             return a;
         known += (known.empty() ? "" : ", ") + (gguf ? a.gguf : a.model_types[0]);
     }
-    fail(Exit::bad_input, "%s: architecture \"%s\" is not known; known: %s", who.c_str(), kind.c_str(), known.c_str());
+    fail(Exit::bad_input, "%s: architecture %s is not known; known: %s", who.c_str(), shown(kind, 40).c_str(),
+         known.c_str());
 }
 
 }  // namespace
@@ -55,15 +57,22 @@ void Checkpoint::open_folder() {
     config = read_json_file(who);
     if (const Json* text = ::find(config, "text_config")) {
         Json inner = *text;
+        if (!inner.is_object()) fail(Exit::bad_input, "%s: text_config is not an object", who.c_str());
         for (const char* key : {"model_type", "tie_word_embeddings", "eos_token_id"})
             if (!::find(inner, key) && ::find(config, key)) inner[key] = config[key];
         config = inner;
     }
     architecture = &architecture_of(get_string(config, "model_type", who), who, false);
-    if (exists(path + "/generation_config.json")) generation = read_json_file(path + "/generation_config.json");
+    if (std::string file = path + "/generation_config.json"; exists(file)) {
+        generation = read_json_file(file);
+        if (!generation.is_object()) fail(Exit::bad_input, "%s: one object was expected", file.c_str());
+    }
     std::string index = path + "/model.safetensors.index.json", single = path + "/model.safetensors";
     if (!exists(index) && !exists(single))
-        fail(Exit::bad_input, "%s: neither model.safetensors nor model.safetensors.index.json is here", path.c_str());
+        fail(Exit::bad_input,
+             "%s: neither model.safetensors nor model.safetensors.index.json is here (weights in .bin files are not "
+             "read: they may run code; convert them to safetensors)",
+             path.c_str());
     file_ = open_safetensors(exists(single) ? single : index);
     for (const char* p : {"model.", "model.language_model.", "language_model.model."})
         if (file_->find(std::string(p) + "embed_tokens.weight") || file_->find(std::string(p) + "norm.weight"))
@@ -146,7 +155,7 @@ std::vector<int> Checkpoint::stop_ids() const {
         for (const Json& id : eos->is_array() ? *eos : Json::array({*eos})) {
             if (!id.is_number_integer() || id < 0 || id >= (1 << 21))
                 fail(Exit::bad_input, "%s: eos_token_id %s; one id or a list of ids was expected", name.c_str(),
-                     id.dump().c_str());
+                     shown(dump(id), 40).c_str());
             ids.push_back(id.get<int>());
         }
     };

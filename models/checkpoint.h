@@ -57,6 +57,7 @@ std::unique_ptr<Model> load_model(const Checkpoint&, Arena& mem);
 
 // Every matrix packed for products with operands of this type.
 void pack_weights(Model&, const Kernels&, Type operand, Arena& mem);
+size_t packed_bytes(Model&, const Kernels&, Type operand);      // that this will take
 size_t parameter_count(Model&);
 // What pack_weights will take.
 size_t packed_bytes(Model&, const Kernels&, Type operand);

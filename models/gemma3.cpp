@@ -28,9 +28,10 @@ struct Gemma3 : Model {
     std::vector<float> freq[2];         // of full and of sliding layers
 
     Gemma3(const Json& config, const std::string& who) : c(config, who, true, 256), w(c.layers) {
-        scale = 1 / std::sqrt(float(get_number(config, "query_pre_attn_scalar", who, 256)));
-        cap = float(get_number(config, "final_logit_softcapping", who, 0));
-        refuse(config, who, {"use_bidirectional_attention"});
+        refuse_variants(config, who, "gelu_pytorch_tanh");
+        scale = 1 / std::sqrt(float(get_number(config, "query_pre_attn_scalar", who, 1e-6, 1e6, 256)));
+        cap = float(get_number(config, "final_logit_softcapping", who, 0, 1e6, 0));
+        refuse(config, who, {"use_bidirectional_attention", "attn_logit_softcapping"});
         int window = int(get_int(config, "sliding_window", who, 1, 1 << 24, 4096));
         std::vector<bool> sliding = sliding_layers(config, who, c.layers);
         architecture = "gemma3", layers = c.layers, dim = c.dim, vocabulary = c.vocabulary, context = c.context;

@@ -46,7 +46,7 @@ int sample(float* z, int n, const Sampling& s, const std::vector<int>& before, u
     if (s.temperature <= 0) return argmax(z, n);
     struct Candidate { float z; int id; };
     std::vector<Candidate> all(n);
-    for (int i = 0; i < n; i++) all[i] = {z[i], i};
+    for (int i = 0; i < n; i++) all[i] = {std::isnan(z[i]) ? -INFINITY : z[i], i};      // sorting needs an order
     auto better = [](const Candidate& a, const Candidate& b) { return a.z != b.z ? a.z > b.z : a.id < b.id; };
     size_t keep = s.top_k > 0 && s.top_k < n ? size_t(s.top_k) : size_t(n);
     if (keep < all.size()) {
@@ -228,7 +228,14 @@ struct Generator {
         });
         Tensor logp = p.make(n, 1, Type::f32);
         p.k.pick(logp, {}, z, want.data(), nullptr, 0);
-        for (int i = 0; i < n; i++) take(live[who[i]], want[i], logp.f()[i]);
+        for (int i = 0; i < n; i++) {
+            if (std::isnan(logp.f()[i]))
+                fail(Exit::numerics,
+                     "request %zu: the logits at position %zu are not numbers; the weights, an adapter or an edit is "
+                     "broken",
+                     live[who[i]].request, live[who[i]].ids.size());
+            take(live[who[i]], want[i], logp.f()[i]);
+        }
     }
 };
 

@@ -3,18 +3,18 @@
 
 namespace {
 
-struct Key { const char* config; const char* gguf; bool whole; };       // whole: an integer
+struct Key { const char* config; const char* gguf; bool whole; bool needed = false; };      // whole: an integer
 
-constexpr Key keys[] = {{"num_hidden_layers", "block_count", true},
-                        {"hidden_size", "embedding_length", true},
+constexpr Key keys[] = {{"num_hidden_layers", "block_count", true, true},
+                        {"hidden_size", "embedding_length", true, true},
                         {"intermediate_size", "feed_forward_length", true},
-                        {"num_attention_heads", "attention.head_count", true},
+                        {"num_attention_heads", "attention.head_count", true, true},
                         {"num_key_value_heads", "attention.head_count_kv", true},
                         {"head_dim", "attention.key_length", true},
-                        {"max_position_embeddings", "context_length", true},
+                        {"max_position_embeddings", "context_length", true, true},
                         {"sliding_window", "attention.sliding_window", true},
                         {"vocab_size", "vocab_size", true},
-                        {"rms_norm_eps", "attention.layer_norm_rms_epsilon", false},
+                        {"rms_norm_eps", "attention.layer_norm_rms_epsilon", false, true},
                         {"rope_theta", "rope.freq_base", false},
                         {"rope_local_base_freq", "rope.local.freq_base", false},
                         {"final_logit_softcapping", "final_logit_softcapping", false},
@@ -99,7 +99,7 @@ Json config_of_gguf(const Gguf& g, const Architecture& a) {
     for (auto& [key, value] : a.gguf_defaults.items()) c[key] = value;
     for (const Key& k : keys) {
         std::string key = a.gguf + "." + k.gguf;
-        if (!g.has(key) || g.is_array(key)) continue;
+        if (g.has(key) ? g.is_array(key) : !k.needed) continue;
         if (k.whole) c[k.config] = g.integer(key, 0, 1 << 24);
         else c[k.config] = g.number(key);
     }

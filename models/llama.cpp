@@ -23,6 +23,7 @@ struct Llama : Model {
     std::vector<float> freq;
 
     Llama(const Json& config, const std::string& who) : c(config, who, false), w(c.layers), freq(c.head / 2) {
+        refuse_variants(config, who, "silu");
         Rope rope = read_rope(config, who);
         rope_frequencies(freq.data(), c.head / 2, rope.theta, rope.factor, rope.partial);
         architecture = "llama", layers = c.layers, dim = c.dim, vocabulary = c.vocabulary, context = c.context;

@@ -1,5 +1,6 @@
 // load.cpp - weights put into a model: each wish of checkpoint.h a Visit.
 #include <cstring>
+#include "../engine/reader.h"
 #include "../kernels/quant.h"
 #include "checkpoint.h"
 
@@ -30,10 +31,10 @@ struct Load : Visit {
         }
         if (s->type == Type::other || s->type > Type::q6_k)
             fail(Exit::bad_input, "%s: tensor %s has type %s, which no weight can have here", from.path.c_str(),
-                 s->name.c_str(), s->dtype.c_str());
+                 shown(s->name).c_str(), s->dtype.c_str());
         if (s->shape != shape)
             fail(Exit::bad_input, "%s: tensor %s has shape %s, the configuration says %s", from.path.c_str(),
-                 s->name.c_str(), shape_of(s->shape).c_str(), shape_of(shape).c_str());
+                 shown(s->name).c_str(), shape_of(s->shape).c_str(), shape_of(shape).c_str());
         return s;
     }
 
@@ -90,7 +91,7 @@ struct PackedBytes : Visit {
     void matrix(const std::string&, Weight& w, int, int) override {
         Matrix m = w.m;
         m.operand = operand, m.panels = nullptr;
-        k.pack(m);
+        k.pack(m);                              // without panels: only their size
         n += m.panel_bytes;
     }
     void table(const std::string&, Weight&, int, int) override {}
@@ -116,7 +117,7 @@ std::unique_ptr<Model> load_model(const Checkpoint& from, Arena& mem) {
              load.missing.size(), load.wanted, load.missing[0].c_str());
     if (!rest.names.empty())
         fail(Exit::bad_input, "%s: %zu tensors belong to no part of a %s model, the first %s", from.path.c_str(),
-             rest.names.size(), model->architecture.c_str(), rest.names[0].c_str());
+             rest.names.size(), model->architecture.c_str(), shown(rest.names[0]).c_str());
     return model;
 }
 

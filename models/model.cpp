@@ -1,4 +1,5 @@
 #include "model.h"
+#include "../engine/reader.h"
 
 static std::vector<Architecture>& all() {
     static std::vector<Architecture> list;
@@ -17,7 +18,7 @@ Sizes::Sizes(const Json& c, const std::string& who, bool tied_by_default, int he
     vocabulary = int(get_int(c, "vocab_size", who, 1, 1 << 21));
     context = int(get_int(c, "max_position_embeddings", who, 1, 1 << 24));
     pad = int(get_int(c, "pad_token_id", who, -1, vocabulary, -1));
-    eps = float(get_number(c, "rms_norm_eps", who));
+    eps = float(get_number(c, "rms_norm_eps", who, 0, 1));
     tied = get_bool(c, "tie_word_embeddings", who, tied_by_default);
     if (heads % kv_heads)
         fail(Exit::bad_input, "%s: num_attention_heads %d is not a multiple of num_key_value_heads %d", who.c_str(),
@@ -38,18 +39,18 @@ Rope read_rope(const Json& config, const std::string& who, const char* kind, Rop
     bool local = kind && std::string(kind) == "sliding_attention";
     if (local && scaling) p = nullptr;                      // .. and has never touched sliding layers
     const char* old = local ? "rope_local_base_freq" : "rope_theta";
-    if (p) rope.theta = get_number(*p, "rope_theta", who, 0);
+    if (p) rope.theta = get_number(*p, "rope_theta", who, 0, 1e18, 0);
     if (!rope.theta) rope.theta = otherwise.theta;
-    if (!rope.theta) rope.theta = get_number(config, old, who, local ? 1e4 : 0);
+    if (!rope.theta) rope.theta = get_number(config, old, who, 0, 1e18, local ? 1e4 : 0);
     if (!(rope.theta > 0))
         fail(Exit::bad_input, "%s: no rope_theta, neither in rope_parameters nor at the top", who.c_str());
     if (p) {
         std::string type = get_string(*p, "rope_type", who, get_string(*p, "type", who, "default"));
-        if (type == "linear") rope.factor = get_number(*p, "factor", who);
-        else if (type == "proportional") rope.factor = get_number(*p, "factor", who, 1);
+        if (type == "linear") rope.factor = get_number(*p, "factor", who, 1e-6, 1e6);
+        else if (type == "proportional") rope.factor = get_number(*p, "factor", who, 1e-6, 1e6, 1);
         else if (type != "default")
-            fail(Exit::bad_input, "%s: rope type \"%s\" is not known; known: default, linear, proportional",
-                 who.c_str(), type.c_str());
+            fail(Exit::bad_input, "%s: rope type %s is not known; known: default, linear, proportional", who.c_str(),
+                 shown(type, 40).c_str());
         double partial = get_number(*p, "partial_rotary_factor", who, 1);
         if (type == "proportional") rope.partial = partial;
         else if (partial != 1)
@@ -119,4 +120,15 @@ int head_dim_of_kind(const Json& config, const std::string& who, const std::vect
         found = of_layer[l];
     }
     return found ? found : plain;
+}
+
+void refuse_variants(const Json& config, const std::string& who, const char* activation) {
+    for (const char* key : {"hidden_act", "hidden_activation"})
+        if (const std::string found = get_string(config, key, who, activation); found != activation)
+            fail(Exit::bad_input, "%s: %s is %s; only %s is known for this architecture", who.c_str(), key,
+                 shown(found, 40).c_str(), activation);
+    const Json* p = find(config, "rope_parameters");
+    for (const Json* at : {&config, p})
+        if (at && at->is_object() && get_number(*at, "partial_rotary_factor", who, 1) != 1)
+            fail(Exit::bad_input, "%s: partial_rotary_factor is not 1; only whole heads are rotated here", who.c_str());
 }

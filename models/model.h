@@ -52,6 +52,8 @@ Rope read_rope(const Json& config, const std::string& who, const char* layer_kin
 std::vector<float> frequencies(const Rope&, int pairs);     // of the pairs of a head, for rotations
 // Features that a family's config.json can ask for and that are not built: each must be false, null or absent.
 void refuse(const Json& config, const std::string& who, std::initializer_list<const char*> features);
+// Exit::bad_input where a configuration asks for another activation, or for part of a head to be rotated.
+void refuse_variants(const Json& config, const std::string& who, const char* activation);
 // Which layers see a sliding window only: layer_types, or else all but every n-th (sliding_window_pattern, 6); the last
 // one sees everything where the family wants it, whatever the file says.
 std::vector<bool> sliding_layers(const Json& config, const std::string& who, int layers, bool last_sees_all = false);

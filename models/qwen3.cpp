@@ -26,6 +26,7 @@ struct Qwen3 : Model {
     std::vector<float> freq;
 
     Qwen3(const Json& config, const std::string& who) : c(config, who, false, 128), w(c.layers), freq(c.head / 2) {
+        refuse_variants(config, who, "silu");
         Rope rope = read_rope(config, who);
         rope_frequencies(freq.data(), c.head / 2, rope.theta, rope.factor, rope.partial);
         refuse(config, who, {"use_sliding_window"});

@@ -68,8 +68,13 @@ void score(Session& s, const std::vector<Row>& rows,
         size_t next = 0;
         for (size_t r = g.first; r < g.last; r++) {
             std::vector<float> out(rows[r].ids.size() - 1, NAN);
-            for (size_t i = 0; i < out.size(); i++)
-                if (rows[r].labels[i + 1] >= 0) out[i] = logp.f()[next++];
+            for (size_t i = 0; i < out.size(); i++) {
+                if (rows[r].labels[i + 1] < 0) continue;
+                out[i] = logp.f()[next++];
+                if (std::isnan(out[i]))
+                    fail(Exit::numerics, "row %zu: the log-probability of token %zu is not a number; the weights, an "
+                         "adapter or an edit is broken", r, i + 1);
+            }
             done(r, out);
         }
     }

@@ -1,8 +1,6 @@
 #include "session.h"
-#include <unistd.h>
 #include <algorithm>
 #include <cstring>
-#include <fstream>
 #include "../kernels/parallel.h"
 
 void Batch::add(const int* tokens, int n, int position, int slot_of_it) {
@@ -25,14 +23,17 @@ static Type operand_of(const std::string& precision, const Kernels& k) {
     return k.bf16 ? Type::bf16 : Type::f32;
 }
 
-// Packed weights at their largest: every number in four bytes, and each panel's padding.
-static size_t weight_bytes(const Checkpoint& c) {
-    size_t n = size_t(64) << 20;
+// Room for packed weights at their largest (every number in four bytes, and each panel's padding), for copies of
+// matrices that must be turned, for adapters with their packed halves, and for the vectors of edits. It is only
+// reserved: what is not used costs nothing.
+static size_t room_of(const Checkpoint& c, const SessionOptions& o) {
+    size_t n = size_t(16) << 20;
     for (const Stored& s : c.tensors()) {
         size_t count = 1;
         for (int64_t d : s.shape) count *= size_t(d);
-        n += 5 * count + (size_t(1) << 16);
+        n += 6 * count + (size_t(1) << 16);
     }
+    for (const std::string& adapter : o.adapters) n += adapter_room(split_scale(adapter).first);
     return n;
 }
 
@@ -40,11 +41,13 @@ Session::Session(const SessionOptions& o)
     : checkpoint(o.model),
       k(o.kernels ? *o.kernels : cpu()),
       operand(operand_of(o.precision, k)),
-      weights(weight_bytes(checkpoint) + (size_t(4) << 30)),
+      weights(room_of(checkpoint, o)),
       adapters(weights),
       options_(o) {
     if (o.device.starts_with("cuda"))
         fail(Exit::no_resource, "--device %s: this build has no CUDA; use --device cpu", o.device.c_str());
+    if (o.device != "cpu" && o.device != "auto")
+        fail(Exit::usage, "--device %s: cpu, cuda, cuda:N or auto was expected", o.device.c_str());
     if (o.threads) set_threads(o.threads);
     model = load_model(checkpoint, weights);
     if (o.pack) {
@@ -111,6 +114,7 @@ RowReader Session::reader() {
     r.tokenizer = tokenizer();
     r.chat = r.tokenizer ? chat() : nullptr;
     r.vocabulary = model->vocabulary;
+    r.longest = model->context;
     return r;
 }
 
@@ -138,35 +142,4 @@ std::string Session::header() const {
                                       adapter_tensors + adapters.ignored());
     if (!edits.empty()) s += format(", %zu edits", edits.size());
     return s;
-}
-
-// ---- memory
-
-static size_t number_in(const char* path, const char* key) {
-    std::ifstream f(path);
-    std::string word;
-    while (f >> word)
-        if (!*key || word == key) {
-            size_t n = 0;
-            if (!*key) return word == "max" ? SIZE_MAX : strtoull(word.c_str(), nullptr, 10);
-            f >> n;
-            return n << 10;
-        }
-    return SIZE_MAX;
-}
-
-size_t available_memory() {
-    size_t free = number_in("/proc/meminfo", "MemAvailable:");
-    size_t limit = number_in("/sys/fs/cgroup/memory.max", ""), used = number_in("/sys/fs/cgroup/memory.current", "");
-    if (limit != SIZE_MAX && used != SIZE_MAX) free = std::min(free, limit > used ? limit - used : 0);
-    return free;
-}
-size_t resident_memory() { return number_in("/proc/self/status", "VmRSS:"); }
-size_t peak_resident_memory() { return number_in("/proc/self/status", "VmHWM:"); }
-
-void need_memory(size_t bytes, const std::string& what, const std::string& remedy) {
-    size_t have = available_memory();
-    if (bytes > have)
-        fail(Exit::no_resource, "not enough memory: %s need %.2f GB, %.2f GB are available; %s would make it fit",
-             what.c_str(), double(bytes) * 1e-9, double(have) * 1e-9, remedy.c_str());
 }

@@ -9,6 +9,7 @@
 #include "../engine/rows.h"
 #include "adapter.h"
 #include "checkpoint.h"
+#include "memory.h"
 
 struct SessionOptions {
     std::string model;
@@ -62,12 +63,6 @@ private:
     const ChatFormat* chat_ = nullptr;
     bool chosen_ = false;
 };
-
-size_t available_memory();                      // MemAvailable, or the cgroup's limit if that is lower
-size_t resident_memory();                       // of this process, now
-size_t peak_resident_memory();
-// Exit::no_resource, with the arithmetic in `what`, if `bytes` are more than is available.
-void need_memory(size_t bytes, const std::string& what, const std::string& remedy);
 
 // ---- score: log-probabilities of given text
 

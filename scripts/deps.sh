@@ -2,7 +2,7 @@
 # Installs the Debian packages that are missing. DD_DEPS=0 skips it.
 set -e
 [ "${DD_DEPS:-1}" = 1 ] || exit 0
-packages="g++ make git python3 python3-pip nlohmann-json3-dev libcli11-dev libpcre2-dev libutf8proc-dev libgtest-dev libbenchmark-dev"
+packages="g++ make git python3 python3-pip nlohmann-json3-dev libpcre2-dev libutf8proc-dev libgtest-dev libbenchmark-dev"
 missing=""
 for p in $packages; do
     dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $p"

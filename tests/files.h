@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
 #include "../engine/reader.h"
 
 // A folder of its own for a test.
@@ -55,6 +56,12 @@ public:
 private:
     rlimit before_;
 };
+
+// How many different malformed files the tests have made, by kind; malformed_model.cpp insists on enough of them.
+inline std::map<std::string, int>& malformed_files() {
+    static std::map<std::string, int> count;
+    return count;
+}
 
 // Runs `open`, which must refuse the file: Exit::bad_input, one printable line that names the file and says `phrase`,
 // and no more memory than twice the file and 64 MiB.

@@ -155,7 +155,7 @@ TEST(Gemma4, RefusesWhatContradictsItself) {
     // No donor: all layers with keys of their own are sliding, and later ones see everything.
     expect(refused([](Changed& c) { c.config["num_kv_shared_layers"] = 6; }), "layer 4 shares keys");
     expect(refused([](Changed& c) { c.config["num_kv_shared_layers"] = 10; }), "num_kv_shared_layers");
-    expect(refused([](Changed& c) { c.config["num_kv_shared_layers"] = 4; }), "layers.5.mlp.gate_proj.weight has");
+    expect(refused([](Changed& c) { c.config["num_kv_shared_layers"] = 4; }), "layers.5.mlp.gate_proj.weight' has");
     expect(refused([](Changed& c) { c.config["use_double_wide_mlp"] = false; }), "[112,40]");
     expect(refused([](Changed& c) { c.config["hidden_size_per_layer_input"] = 16; }), "[151,80]");
     expect(refused([](Changed& c) { c.config["vocab_size_per_layer_input"] = 140; }), "vocab_size_per_layer_input");

@@ -102,6 +102,7 @@ TEST(Json, RefusesWhatIsNotJson) {
     };
     for (const Bad& bad : table) {
         SCOPED_TRACE(shown(bad.text));
+        malformed_files()["JSON"]++;
         expect_refused([&] { parse_json(bad.text, "some file"); }, "some file: byte ", bad.text.size(), bad.says);
     }
 }

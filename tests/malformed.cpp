@@ -38,6 +38,7 @@ void expect_all_refused(const std::vector<Bad>& table) {
     for (size_t i = 0; i < table.size(); i++) {
         SCOPED_TRACE(format("%zu: %s", i, shown(table[i].bytes, 120).c_str()));
         const std::string path = folder.put("m.safetensors", table[i].bytes);
+        malformed_files()["safetensors"]++;
         expect_refused([&] { open_safetensors(path); }, path + ": byte ", table[i].bytes.size(), table[i].says);
     }
 }
@@ -281,6 +282,7 @@ struct Shards {
     void refused(const std::string& text, const std::string& says, const char* who = nullptr) {
         SCOPED_TRACE(shown(text, 120));
         folder.put("model.safetensors.index.json", text);
+        malformed_files()["index.json"]++;
         expect_refused([&] { open_safetensors(index); }, who ? folder / who : index, text.size(), says);
     }
 };
@@ -343,7 +345,9 @@ TEST(MalformedIndex, IsRefused) {
     s.refused(map_of(R"("t0":"folder")"), "it is a folder", "folder");
     s.folder.put("three.safetensors", ranges({{0, 1}}, 1));     // t0, which is in one.safetensors too
     s.refused(map_of(good_map + R"(,"x":"three.safetensors")"), "weight_map says 'one.safetensors'");
+    const int before = malformed_files()["index.json"];
     for (size_t n = 0; n < good.size(); n++) s.refused(good.substr(0, n), "not valid JSON");
+    malformed_files()["index.json"] = before;       // prefixes are not counted
 }
 
 // A quarter of a million names in one shard: neither the map nor the check may be quadratic.

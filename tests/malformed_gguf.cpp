@@ -75,6 +75,7 @@ void expect_all_refused(const std::vector<Bad>& table) {
     for (const Bad& bad : table) {
         SCOPED_TRACE(bad.name);
         const std::string path = folder.put("m.gguf", bad.bytes);
+        malformed_files()["GGUF"]++;
         expect_refused([&] { open_gguf(path); }, path + ": byte ", bad.bytes.size(), bad.says);
     }
 }

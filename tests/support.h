@@ -4,7 +4,6 @@
 #include <unistd.h>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -13,20 +12,10 @@
 #include "../engine/safetensors.h"
 #include "../kernels/kernels.h"
 #include "../models/session.h"
+#include "files.h"
 
 // Where the committed files of the tests lie.
 inline std::string here(const std::string& name) { return std::string(DD_TESTS) + "/" + name; }
-
-// A folder that goes away with the test.
-struct TempFolder {
-    std::string path;
-    TempFolder() {
-        std::string form = std::filesystem::temp_directory_path() / "dd-test-XXXXXX";
-        path = mkdtemp(form.data());
-    }
-    ~TempFolder() { std::filesystem::remove_all(path); }
-    std::string operator/(const std::string& name) const { return path + "/" + name; }
-};
 
 // Every kernel path that this machine runs, the reference first.
 inline std::vector<const Kernels*> paths() {

@@ -183,14 +183,17 @@ TEST(TokenizerJson, RefusesByNameWhatIsNotBuiltOrNotRight) {
         j[Json::json_pointer(bad.path)] = "HERE";
         std::string text = dump(j);
         text.replace(text.find("\"HERE\""), 6, bad.value);
+        malformed_files()["tokenizer.json"]++;
         expect_refused([&] { parse_tokenizer(text, "t.json"); }, "t.json", text.size(), bad.says);
     }
     for (const auto& [text, says] : std::vector<std::pair<std::string, std::string>>{
              {"", "not valid JSON"}, {"[]", "no \"model\""},
              {"{\"model\":{\"vocab\":{\"a\":0,\"a\":1}}}", "stands twice"},
              {"{\"model\":{\"vocab\":{\"a\":0},\"vocab\":{\"b\":1},\"merges\":[]}}", "twice"},
-             {"{\"model\":{},\"model\":{}}", "twice"}, {std::string(100000, '['), "deeper"}})
+             {"{\"model\":{},\"model\":{}}", "twice"}, {std::string(100000, '['), "deeper"}}) {
+        malformed_files()["tokenizer.json"]++;
         expect_refused([&, t = text] { parse_tokenizer(t, "t.json"); }, "t.json", text.size(), says);
+    }
 }
 
 TEST(TokenizerJson, AnyDamageIsAnErrorOrATokenizer) {
@@ -314,6 +317,7 @@ TEST(TokenizerGguf, RefusesByNameWhatIsNotBuiltOrNotRight) {
         Keys k;
         change(k);
         const auto file = open_gguf(gguf(folder, k));
+        malformed_files()["tokenizer in GGUF"]++;
         expect_refused([&] { read_tokenizer(*file); }, folder / "t.gguf", 4096, says);
     }
 }

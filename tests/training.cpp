@@ -1,10 +1,7 @@
 // training.cpp - objectives against published values, the order of rows, schedules, and that a run taken up again ends
 // with the same bytes as one never stopped.
-#include <sys/wait.h>
-#include <csignal>
 #include <fstream>
 #include <set>
-#include <thread>
 #include "../engine/file.h"
 #include "../train/run_folder.h"
 #include "../verbs/init.h"
@@ -361,57 +358,6 @@ TEST(Training, MemoryPlanIsWhatIsUsed) {
         EXPECT_GT(plan.activations, 0u);
         for (int i = 1; i <= 4; i++) trainer.step(i);       // an arena that overflowed would have said so
     }
-}
-
-// A run killed anywhere, any number of times, ends with the bytes of the run never killed.
-TEST(Resume, AfterKillNine) {
-    TempFolder t;
-    std::string binary = DD_BINARY;
-    if (!exists(binary)) GTEST_SKIP() << "needs the program: make dd";
-    auto arguments = [&](const std::string& out, bool resume) {
-        std::vector<std::string> a{binary,         "train",
-                                   "--model",      the_model().model(),
-                                   "--train-file", the_model().folder / "rows.jsonl",
-                                   "--out",        out,
-                                   "--steps",      "40",
-                                   "--batch-size", "3",
-                                   "--lora-rank",  "4",
-                                   "--save-every", "2",
-                                   "--lr",         "0.003",
-                                   "--quiet"};
-        if (resume) a.push_back("--resume");
-        return a;
-    };
-    auto start = [&](const std::vector<std::string>& a) {
-        pid_t pid = fork();
-        if (pid == 0) {
-            std::vector<char*> argv;
-            for (const std::string& s : a) argv.push_back(const_cast<char*>(s.c_str()));
-            argv.push_back(nullptr);
-            if (!freopen("/dev/null", "w", stderr)) _exit(126);
-            execv(argv[0], argv.data());
-            _exit(127);
-        }
-        return pid;
-    };
-    auto wait_for = [](pid_t pid) { int status = 0; waitpid(pid, &status, 0); return status; };
-    ASSERT_EQ(wait_for(start(arguments(t / "straight", false))), 0);
-    int kills = 0;
-    for (int round = 0; round < 60; round++) {
-        bool begun = exists(t / "killed/run.json");
-        if (!begun) std::filesystem::remove_all(t / "killed");
-        pid_t pid = start(arguments(t / "killed", begun));
-        std::this_thread::sleep_for(std::chrono::milliseconds(10 + round * 37 % 90));
-        if (round < 25) kill(pid, SIGKILL);
-        int status = wait_for(pid);
-        if (WIFSIGNALED(status)) kills++;
-        else {
-            EXPECT_EQ(WEXITSTATUS(status), 0);
-            break;
-        }
-    }
-    EXPECT_GT(kills, 0);
-    EXPECT_EQ(result_of(t / "killed", false), result_of(t / "straight", false));
 }
 
 }  // namespace

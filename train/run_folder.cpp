@@ -5,6 +5,7 @@
 #include <fstream>
 #include <set>
 #include "../engine/file.h"
+#include "../engine/reader.h"
 #include "../engine/safetensors.h"
 #include "../kernels/parallel.h"
 #include "../models/save.h"
@@ -51,25 +52,59 @@ std::vector<std::string> files_under(const std::string& folder) {
     return names;
 }
 
+constexpr int format_version = 1;
+
+bool is_remains(const fs::path& path) {        // of a writer that was killed
+    const std::string name = path.filename();
+    return name.starts_with(".") && name.ends_with(".tmp");
+}
+
+// Whether a folder may become a run: it is empty, but for what a start leaves behind that was killed before it got far.
+bool is_free(const std::string& folder) {
+    std::error_code error;
+    for (const fs::directory_entry& e : fs::directory_iterator(folder, error))
+        if (e.path().filename() != "init" && !is_remains(e.path())) return false;
+    if (error) fail(Exit::bad_input, "%s: cannot be read: %s", folder.c_str(), error.message().c_str());
+    return true;
+}
+
+// Takes away what a killed run has left half written.
+void sweep(const std::string& folder) {
+    std::error_code ignored;
+    std::vector<fs::path> remains;
+    for (const fs::directory_entry& e : fs::recursive_directory_iterator(folder, ignored))
+        if (is_remains(e.path()) || (e.is_directory(ignored) && e.path().extension() == ".tmp")) remains.push_back(e);
+    for (const fs::path& path : remains) fs::remove_all(path, ignored);
+}
+
 }  // namespace
 
-RunFolder::RunFolder(const std::string& path, bool resume) : path(path) {
+RunFolder::RunFolder(const std::string& path, bool resume) : path(path), begun_(resume) {
     if (path.empty()) fail(Exit::usage, "--out is missing: the folder of the run");
-    bool there = exists(path) && !(is_folder(path) && fs::is_empty(path));
-    if (there && !resume)
+    if (resume && !exists(path + "/run.json"))
+        fail(Exit::usage, "--resume: %s holds no run (no run.json)", path.c_str());
+    if (!resume && exists(path) && !(is_folder(path) && is_free(path)))
         fail(Exit::usage,
              "--out %s: there is something already; choose another folder, or --resume to go on with a run",
              path.c_str());
-    if (resume && !exists(path + "/run.json"))
-        fail(Exit::usage, "--resume: %s holds no run (no run.json)", path.c_str());
-    make_folders(path + "/checkpoints");
+    made_ = !exists(path);
+    make_folders(path);
+    sweep(path);
+    AtomicFile probe(path + "/run.json");       // so that a folder that may not be written in is found now
 }
 
 RunFolder::~RunFolder() {
     if (log_) fclose(log_);
+    if (begun_) return;
+    std::error_code ignored;
+    fs::remove_all(path + "/init", ignored);
+    if (made_) fs::remove(path, ignored);
 }
 
-void RunFolder::write_description(const Json& run) { write_file(path + "/run.json", run.dump(2) + "\n"); }
+void RunFolder::write_description(const Json& run) {
+    begun_ = true;
+    write_file(path + "/run.json", run.dump(2) + "\n");
+}
 Json RunFolder::description() const { return read_json_file(path + "/run.json"); }
 
 void RunFolder::log(const Json& line) {
@@ -81,6 +116,19 @@ void RunFolder::log(const Json& line) {
 }
 
 std::string RunFolder::checkpoint(int step) const { return path + "/checkpoints/step-" + std::to_string(step); }
+std::string RunFolder::hash() const { return exists(path + "/run.json") ? sha256_of_file(path + "/run.json") : ""; }
+
+std::vector<int> RunFolder::saved() const {
+    std::vector<int> steps;
+    std::error_code none;
+    for (const fs::directory_entry& d : fs::directory_iterator(path + "/checkpoints", none)) {
+        const std::string name = d.path().filename();
+        const int step = name.starts_with("step-") ? atoi(name.c_str() + 5) : 0;
+        if (step > 0 && name == "step-" + std::to_string(step)) steps.push_back(step);
+    }
+    std::sort(steps.rbegin(), steps.rend());
+    return steps;
+}
 
 void RunFolder::save(Trainer& t, int step, int keep) {
     std::string final = checkpoint(step), temp = final + ".tmp";
@@ -88,60 +136,63 @@ void RunFolder::save(Trainer& t, int step, int keep) {
     make_folders(temp);
     if (!t.options.full) write_adapter(temp + "/adapter", t.adapters().entries(), t.adapters().config());
     write_tensors(temp + "/state.safetensors", state_of(t));
-    write_file(temp + "/state.json", Json({{"format", 1}, {"step", step}}).dump(2) + "\n");
+    write_file(temp + "/state.json", Json({{"step", step}}).dump(2) + "\n");
     Json files = Json::object();
     for (const std::string& name : files_under(temp))
         files[name] = {{"bytes", fs::file_size(temp + "/" + name)}, {"sha256", sha256_of_file(temp + "/" + name)}};
-    write_file(temp + "/MANIFEST.json", Json({{"step", step}, {"files", files}}).dump(2) + "\n");
+    Json manifest = {{"format", format_version}, {"step", step}, {"run", hash()}, {"files", files}};
+    write_file(temp + "/MANIFEST.json", manifest.dump(2) + "\n");
     sync_folder(temp);
-    fs::remove_all(final);
+    fs::remove_all(final);                      // only ever a damaged one
     std::error_code e;
     fs::rename(temp, final, e);
     if (e) fail(Exit::no_resource, "%s: cannot take its name: %s", final.c_str(), e.message().c_str());
     sync_folder(path + "/checkpoints");
 
-    std::vector<int> steps;
-    for (const fs::directory_entry& d : fs::directory_iterator(path + "/checkpoints")) {
-        std::string name = d.path().filename();
-        if (name.starts_with("step-") && !name.ends_with(".tmp")) steps.push_back(atoi(name.c_str() + 5));
-    }
-    std::sort(steps.rbegin(), steps.rend());
-    for (size_t i = size_t(std::max(2, keep)); i < steps.size(); i++) fs::remove_all(checkpoint(steps[i]));
+    const std::vector<int> steps = saved();
+    for (size_t i = size_t(std::max(2, keep)); i < steps.size(); i++) fs::remove_all(checkpoint(steps[i]), e);
 }
 
 std::string damage(const std::string& folder) {
     try {
-        Json manifest = read_json_file(folder + "/MANIFEST.json");
+        const std::string text = read_file(folder + "/MANIFEST.json", size_t(1) << 24);
+        const Json manifest = parse_json(text, "MANIFEST.json");
+        const std::string name = fs::path(folder).filename();
+        if (get_int(manifest, "format", "MANIFEST.json", 0, 1 << 30) != format_version)
+            return "MANIFEST.json has a format that this program does not read";
+        if ("step-" + std::to_string(get_int(manifest, "step", "MANIFEST.json", 0, INT32_MAX)) != name)
+            return "MANIFEST.json is of another step";
+        if (manifest.dump(2) + "\n" != text) return "MANIFEST.json is not as it was written";
         const Json* files = find(manifest, "files");
-        if (!files || !files->is_object() || files->empty()) return "MANIFEST.json lists no files";
-        for (const auto& [name, f] : files->items()) {
-            std::string file = folder + "/" + name;
-            if (!exists(file)) return name + " is missing";
-            if (fs::file_size(file) != uint64_t(get_int(f, "bytes", folder, 0, INT64_MAX)))
-                return name + " has another size";
-            if (sha256_of_file(file) != get_string(f, "sha256", folder)) return name + " has other contents";
+        if (!files || !files->is_object() || !find(*files, "state.safetensors"))
+            return "MANIFEST.json does not list state.safetensors";
+        for (const auto& [file, f] : files->items()) {
+            if (file.starts_with("/") || file.find("..") != file.npos) return shown(file) + " is not of this folder";
+            const std::string path = folder + "/" + file;
+            if (!exists(path)) return shown(file) + " is missing";
+            if (fs::file_size(path) != uint64_t(get_int(f, "bytes", "MANIFEST.json", 0, INT64_MAX)))
+                return shown(file) + " has another size";
+            if (sha256_of_file(path) != get_string(f, "sha256", "MANIFEST.json"))
+                return shown(file) + " has other contents";
         }
         return "";
-    } catch (const Error& e) {
+    } catch (const std::exception& e) {
         return e.what();
     }
 }
 
 int RunFolder::resume(Trainer& t) {
-    std::vector<int> steps;
-    for (const fs::directory_entry& d : fs::directory_iterator(path + "/checkpoints")) {
-        std::string name = d.path().filename();
-        if (name.starts_with("step-") && !name.ends_with(".tmp")) steps.push_back(atoi(name.c_str() + 5));
-    }
-    std::sort(steps.rbegin(), steps.rend());
-    for (int step : steps) {
-        std::string why = damage(checkpoint(step));
+    for (const int step : saved()) {
+        const std::string folder = checkpoint(step);
+        std::string why = damage(folder);
+        if (why.empty() && get_string(read_json_file(folder + "/MANIFEST.json"), "run", folder) != hash())
+            why = "it is of another run (run.json has changed)";
         if (!why.empty()) {
-            fprintf(stderr, "dd: %s is passed over: %s\n", checkpoint(step).c_str(), why.c_str());
+            fprintf(stderr, "dd: %s is passed over: %s\n", folder.c_str(), printable(why).c_str());
             continue;
         }
         t.allocate();
-        read_tensors(checkpoint(step) + "/state.safetensors", state_of(t));
+        read_tensors(folder + "/state.safetensors", state_of(t));
         t.weights_changed();
         cut_log(step);
         return step;

@@ -4,7 +4,8 @@
 //   log.jsonl           a line a step
 //   adapter/ or model/  the result
 //   checkpoints/step-N/ parameters, moments, position; MANIFEST.json, written last, holds the size and SHA-256 of each
-//                       file. A checkpoint takes its name when it is whole, and only then are older ones removed.
+//                       file, and of run.json. A checkpoint takes its name when it is whole, and only then are older
+//                       ones removed.
 #pragma once
 #include <cstdio>
 #include <string>
@@ -14,12 +15,15 @@
 
 class RunFolder {
 public:
-    // A new folder: Exit::usage if it holds something already. resume: one that holds a run.
+    // A new folder: Exit::usage if it holds something already. resume: one that holds a run. A folder that was made
+    // here goes away again if the run does not get as far as its description.
     RunFolder(const std::string& path, bool resume);
     ~RunFolder();
+    RunFolder(const RunFolder&) = delete;
+    RunFolder& operator=(const RunFolder&) = delete;
     const std::string path;
 
-    void write_description(const Json& run);            // run.json
+    void write_description(const Json& run);            // run.json: the run has begun
     Json description() const;
     void log(const Json& line);                         // flushed at once
 
@@ -27,16 +31,17 @@ public:
     // written).
     void save(Trainer&, int step, int keep);
     // Reads the newest checkpoint that is whole into the trainer, drops later lines of the log, and returns its step
-    // (0:
-    // none). Those passed over are said on stderr with the reason.
+    // (0: none). Those passed over are said on stderr with the reason.
     int resume(Trainer&);
     void write_result(Trainer&, Session&);              // adapter/ or model/
 
 private:
     std::string checkpoint(int step) const;
-    void load(Trainer&, const std::string& folder);
+    std::vector<int> saved() const;                     // steps, the newest first
+    std::string hash() const;                           // of run.json
     void cut_log(int step);
     FILE* log_ = nullptr;
+    bool begun_ = false, made_ = false;
 };
 
 // What of a checkpoint does not match its manifest; empty: it is whole.

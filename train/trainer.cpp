@@ -29,7 +29,15 @@ struct TrainAll : Visit {
     void constant(const std::string&, Tensor&, int) override {}
 };
 
-size_t gib(size_t n) { return n << 30; }
+// Room for the parameters, their gradients and moments, and the packed copies of adapters; only reserved.
+size_t room_of(Session& s, const TrainOptions& o) {
+    const size_t slack = size_t(16) << 20, n = rows_and_columns(*s.model);
+    if (o.full) return slack + 16 * parameter_count(*s.model) + n * 64;
+    size_t room = slack + adapter_room(n, o.lora.rank) + 12 * n * size_t(o.lora.rank);
+    if (!o.adapter_init.empty()) room += 2 * adapter_room(split_scale(o.adapter_init).first);
+    if (!o.ref_adapter.empty()) room += adapter_room(split_scale(o.ref_adapter).first);
+    return room;
+}
 
 }  // namespace
 
@@ -48,11 +56,14 @@ Trainer::Trainer(Session& s, const TrainOptions& o, std::unique_ptr<Objective> o
       objective_(std::move(objective)),
       train_(std::move(train)),
       valid_(std::move(valid)),
-      trained_(gib(1024)),
+      trained_(room_of(s, o)),
       adapters_(trained_),
       reference_(trained_),
       order_(train_.examples.size(), o.shuffle, o.seed) {
     size_t a_step = size_t(o.batch_size) * o.grad_accum, all = train_.examples.size() * size_t(o.epochs);
+    if (!o.steps && all / a_step >= INT32_MAX)
+        fail(Exit::usage, "--epochs %d of %zu rows are too many steps; --steps says how many are wanted", o.epochs,
+             train_.examples.size());
     steps_ = o.steps ? o.steps : int((all + a_step - 1) / a_step);
     total_ = o.steps ? a_step * size_t(o.steps) : all;
     if (o.full) {
@@ -115,6 +126,13 @@ void Trainer::make_plan() {
                       [](Example* a, Example* b) { return a->tokens() > b->tokens(); });
     heavy.resize(n);
     for (size_t i = 0; heavy.size() < size_t(options.batch_size); i++) heavy.push_back(heavy[i]); // epochs may meet
+    size_t tokens = 0;
+    for (const Example* e : heavy) tokens += e->tokens();
+    if (tokens >> 28)
+        fail(Exit::usage,
+             "--batch-size %d: %zu tokens in one pass are more than can be counted; fewer rows a pass, and "
+             "--grad-accum for the rest",
+             options.batch_size, tokens);
     Batch b = batch_of(heavy);
     std::vector<int> at, want;
     for (int i = 0; i < b.tokens(); i++) at.push_back(i), want.push_back(0);       // as if every token counted
@@ -143,10 +161,15 @@ void Trainer::make_plan() {
         for (Parameter& q : found_) q.w->grad = nullptr;
 }
 
-void Trainer::allocate() {
+void Trainer::check_memory() const {
     if (optimizer_) return;
     need_memory(plan_.total() - plan_.weights - trained_.used, "this run (" + plan_.text() + ")",
                 "--recompute, a smaller --batch-size or --max-length");
+}
+
+void Trainer::allocate() {
+    if (optimizer_) return;
+    check_memory();
     optimizer_ = std::make_unique<Optimizer>(s_.k, trained_, std::move(found_));
     scratch_ = std::make_unique<Arena>(plan_.activations + plan_.activations / 8 + (size_t(8) << 20));
     tape_ = std::make_unique<Tape>(plan_.gradients + plan_.gradients / 8 + (size_t(8) << 20));

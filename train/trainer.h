@@ -46,6 +46,7 @@ public:
     double validation_loss();                   // per target token, or per pair
     const MemoryPlan& plan() const { return plan_; }
     std::string reference() const;              // which reference DPO compares with, in words
+    void check_memory() const;                  // Exit::no_resource if what plan() says is not to be had
     void allocate();                            // what plan() said; called by the first step
     std::vector<Parameter>& parameters() { return optimizer_->parameters(); }
     Adapters& adapters() { return adapters_; }

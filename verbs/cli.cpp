@@ -1,12 +1,19 @@
 #include "cli.h"
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
-#include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <climits>
+#include <cmath>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <new>
+#include <system_error>
 #include "../engine/file.h"
+#include "../engine/reader.h"
+#include "common.h"
 
 Flags::Flag& Flags::add(const std::string& name, Target to, const std::string& meta, const std::string& help) {
     double limit = std::holds_alternative<int*>(to) ? double(INT_MAX) : 1e300;
@@ -41,7 +48,9 @@ Json Flags::values() const {
 
 namespace {
 
-std::string same_name(std::string s) {
+using Flag = Flags::Flag;
+
+std::string with_hyphens(std::string s) {
     std::replace(s.begin(), s.end(), '_', '-');
     return s;
 }
@@ -68,129 +77,180 @@ std::string nearest(const std::string& what, const std::vector<std::string>& kno
     return known.empty() ? "" : *std::min_element(known.begin(), known.end(), near);
 }
 
-// The value as one command-line argument (lists: several).
-std::vector<std::string> arguments(const Flags::Flag& f, const Json& v) {
-    std::vector<std::string> out;
-    for (const Json& one : v.is_array() ? v : Json::array({v})) {
-        std::string text = one.is_string() ? one.get<std::string>() : one.dump();
-        out.push_back("--" + f.name + "=" + text);
-    }
-    return out;
+bool is_switch(const Flag& f) { return std::holds_alternative<bool*>(f.to); }
+bool is_list(const Flag& f) { return std::holds_alternative<std::vector<std::string>*>(f.to); }
+
+Flag* find_flag(Flags& flags, const std::string& name) {
+    for (Flag& f : flags.all())
+        if (f.name == name) return &f;
+    return nullptr;
 }
 
-// Flags that the command line left out, from DD_NAME and then from --config FILE, as if they had been written there.
-void add_outer_values(std::vector<std::string>& args, Flags& flags, const std::string& config) {
-    auto written = [&](const std::string& name) {
-        return std::any_of(args.begin(), args.end(),
-                           [&](const std::string& a) { return a == "--" + name || a.starts_with("--" + name + "="); });
+std::vector<std::string> names_of(const Flags& flags) {
+    std::vector<std::string> names{"help"};
+    for (const Flag& f : flags.all()) names.push_back(f.name);
+    return names;
+}
+
+[[noreturn]] void wrong_value(const std::string& source, const std::string& text, const std::string& expected) {
+    fail(Exit::usage, "%s %s: %s was expected", source.c_str(), shown(text).c_str(), expected.c_str());
+}
+
+// Gives a flag the value that `text` writes. `source`: where it stands, for errors: "--lr", "DD_LR", "run.toml: lr".
+void set(Flag& f, const std::string& text, const std::string& source) {
+    char* end = nullptr;
+    errno = 0;
+    auto whole = [&] {
+        const bool decimal = !text.empty() && text.find_first_not_of("0123456789", text[0] == '-') == text.npos;
+        const long long n = strtoll(text.c_str(), &end, 10);
+        if (!decimal || *end || end == text.c_str() || errno || double(n) < f.low || double(n) > f.high)
+            wrong_value(source, text, format("a whole number from %.0f to %.0f", f.low, f.high));
+        return n;
     };
-    Json from_file = Json::object();
-    if (!config.empty()) {
-        if (config.ends_with(".toml")) {
-            CLI::ConfigBase toml;
-            std::istringstream text(read_file(config));
-            for (const CLI::ConfigItem& item : toml.from_config(text)) {
-                if (item.name == "++" || item.name == "--") continue;
-                Json list = Json::array();
-                for (const std::string& s : item.inputs) list.push_back(s);
-                from_file[item.name] = list;
-            }
-        } else {
-            from_file = read_json_file(config);
-            if (!from_file.is_object())
-                fail(Exit::bad_input, "%s: one object of flags and values was expected", config.c_str());
-        }
-        std::vector<std::string> known;
-        for (const Flags::Flag& f : flags.all()) known.push_back(f.name);
-        for (auto& [key, value] : from_file.items())
-            if (std::find(known.begin(), known.end(), same_name(key)) == known.end())
-                fail(Exit::usage, "%s: \"%s\" is no flag of this verb; did you mean \"%s\"?", config.c_str(),
-                     key.c_str(), nearest(same_name(key), known).c_str());
+    if (auto* v = std::get_if<bool*>(&f.to)) {
+        const bool yes = text == "true" || text == "1" || text == "yes" || text == "on";
+        if (!yes && text != "false" && text != "0" && text != "no" && text != "off")
+            wrong_value(source, text, "true or false");
+        **v = yes;
+    } else if (auto* v = std::get_if<int*>(&f.to)) {
+        **v = int(whole());
+    } else if (auto* v = std::get_if<int64_t*>(&f.to)) {
+        **v = whole();
+    } else if (auto* v = std::get_if<double*>(&f.to)) {
+        const double x = strtod(text.c_str(), &end);
+        if (*end || end == text.c_str() || !(x >= f.low && x <= f.high))        // NaN is refused here
+            wrong_value(source, text, format("a number from %g to %g", f.low, f.high));
+        **v = x;
+    } else if (auto* v = std::get_if<std::string*>(&f.to)) {
+        if (!f.choices.empty() && std::find(f.choices.begin(), f.choices.end(), text) == f.choices.end())
+            fail(Exit::usage, "%s %s: known are %s; did you mean %s?", source.c_str(), shown(text).c_str(),
+                 f.meta.c_str(), nearest(text, f.choices).c_str());
+        **v = text;
+    } else {
+        auto* list = std::get<std::vector<std::string>*>(f.to);
+        if (!f.given) list->clear();            // what the user names replaces the default
+        list->push_back(text);
     }
-    std::vector<std::string> more;
-    for (Flags::Flag& f : flags.all()) {
-        if (written(f.name)) continue;
-        std::string env = "DD_" + f.name;
-        for (char& c : env) c = c == '-' ? '_' : char(toupper(c));
-        if (const char* value = getenv(env.c_str())) {
-            more.push_back("--" + f.name + "=" + value);
+    f.given = true;
+}
+
+// The command line. Returns false when it asks for help.
+bool read_arguments(const std::vector<std::string>& args, Flags& flags, const char* verb) {
+    auto split = [&](const std::string& arg) {      // "--batch_size=3" -> "batch-size", "3"
+        const size_t eq = arg.find('=');
+        return std::pair(with_hyphens(arg.substr(2, eq - 2)), eq == arg.npos ? "" : arg.substr(eq + 1));
+    };
+    for (size_t i = 0; i < args.size(); i++) {
+        const std::string& arg = args[i];
+        if (arg == "-h" || arg == "--help") return false;
+        if (!arg.starts_with("-") || arg == "-") {
+            auto free = std::find_if(flags.all().begin(), flags.all().end(),
+                                     [](const Flag& f) { return f.positional && !f.given; });
+            if (free == flags.all().end())
+                fail(Exit::usage, "%s: unexpected; flags are written --name value (dd %s --help)", shown(arg).c_str(),
+                     verb);
+            set(*free, arg, free->name);
             continue;
         }
-        for (auto& [key, value] : from_file.items())
-            if (same_name(key) == f.name)
-                for (std::string& a : arguments(f, value)) more.push_back(std::move(a));
-    }
-    args.insert(args.end(), more.begin(), more.end());
-}
-
-void bind(CLI::App& app, Flags::Flag& f) {
-    CLI::Option* o = nullptr;
-    std::string name = (f.positional ? f.name + "," : "") + "--" + f.name;
-    auto range = [&] { return CLI::Range(f.low, f.high); };
-    if (auto* v = std::get_if<bool*>(&f.to)) o = app.add_flag(name + ",!--no-" + f.name, **v, f.help);
-    if (auto* v = std::get_if<int*>(&f.to))
-        o = app.add_option(name, **v, f.help)->check(range())->capture_default_str();
-    if (auto* v = std::get_if<int64_t*>(&f.to))
-        o = app.add_option(name, **v, f.help)->check(range())->capture_default_str();
-    if (auto* v = std::get_if<double*>(&f.to))
-        o = app.add_option(name, **v, f.help)->check(range())->capture_default_str();
-    if (auto* v = std::get_if<std::string*>(&f.to)) o = app.add_option(name, **v, f.help)->capture_default_str();
-    if (auto* v = std::get_if<std::vector<std::string>*>(&f.to))
-        o = app.add_option(name, **v, f.help)->expected(1)->take_all();
-    if (!std::holds_alternative<bool*>(f.to))
-        o->type_name(f.meta)->multi_option_policy(std::holds_alternative<std::vector<std::string>*>(f.to)
-                                                      ? CLI::MultiOptionPolicy::TakeAll
-                                                      : CLI::MultiOptionPolicy::TakeLast);
-    if (!f.choices.empty()) {
-        std::vector<std::string> choices = f.choices;
-        std::string flag = f.name;
-        o->check([choices, flag](const std::string& s) -> std::string {
-            if (std::find(choices.begin(), choices.end(), s) != choices.end()) return {};
-            return "\"" + s + "\" is none of its values; did you mean " + nearest(s, choices) + "?";
-        }, "");
-    }
-}
-
-void parse(const Verb& verb, Flags& flags, std::vector<std::string> args) {
-    std::string config;
-    flags.add("config", &config, "FILE", "flags from a JSON or TOML file; the command line and DD_* variables win");
-    verb.declare(flags);
-    for (std::string& a : args)
-        if (a.starts_with("--"))
-            a = same_name(a.substr(0, a.find('='))) + (a.find('=') == std::string::npos ? "" : a.substr(a.find('=')));
-    CLI::App app(verb.help, std::string("dd ") + verb.name);
-    app.footer(std::string("Example: ") + verb.example);
-    app.allow_extras(false);
-    for (Flags::Flag& f : flags.all()) bind(app, f);
-    for (size_t i = 0; i + 1 <= args.size(); i++) {
-        if (args[i].starts_with("--config=")) config = args[i].substr(9);
-        else if (args[i] == "--config" && i + 1 < args.size()) config = args[i + 1];
-    }
-    if (config.empty() && getenv("DD_CONFIG")) config = getenv("DD_CONFIG");
-    add_outer_values(args, flags, config);
-    std::vector<std::string> reversed(args.rbegin(), args.rend());
-    try {
-        app.parse(reversed);
-    } catch (const CLI::CallForHelp&) {
-        printf("%s", app.help().c_str());
-        throw Error(Exit::ok, "");
-    } catch (const CLI::ExtrasError&) {
-        std::vector<std::string> known;
-        for (const Flags::Flag& f : flags.all()) known.push_back("--" + f.name);
-        for (const std::string& extra : app.remaining()) {
-            if (extra.starts_with("-"))
-                fail(Exit::usage, "%s: unknown flag; did you mean %s?", extra.c_str(),
-                     nearest(extra.substr(0, extra.find('=')), known).c_str());
-            fail(Exit::usage, "\"%s\": unexpected; flags are written --name value (dd %s --help)", extra.c_str(),
-                 verb.name);
+        const bool has_value = arg.find('=') != arg.npos;
+        auto [name, value] = arg.starts_with("--") ? split(arg) : std::pair(arg, std::string());
+        Flag* f = find_flag(flags, name);
+        Flag* negated = name.starts_with("no-") ? find_flag(flags, name.substr(3)) : nullptr;
+        if (!f && negated && is_switch(*negated) && !has_value) {
+            set(*negated, "false", "--" + name);
+        } else if (!f) {
+            fail(Exit::usage, "%s: unknown flag; did you mean --%s? (dd %s --help lists them)",
+                 shown(arg.substr(0, arg.find('='))).c_str(), nearest(name, names_of(flags)).c_str(), verb);
+        } else if (has_value || is_switch(*f)) {
+            set(*f, has_value ? value : "true", "--" + name);
+        } else {
+            if (i + 1 == args.size())
+                fail(Exit::usage, "--%s: %s was expected after it", name.c_str(), f->meta.c_str());
+            const std::string& next = args[++i];
+            if (next.starts_with("--") && find_flag(flags, split(next).first))
+                fail(Exit::usage, "--%s: %s was expected, not the flag %s; a value like this is written --%s=%s",
+                     name.c_str(), f->meta.c_str(), next.c_str(), name.c_str(), next.c_str());
+            set(*f, next, "--" + name);
         }
-        throw;
-    } catch (const CLI::ParseError& e) {
-        std::string text = e.what();
-        std::replace(text.begin(), text.end(), '\n', ' ');
-        fail(Exit::usage, "%s (dd %s --help)", text.c_str(), verb.name);
     }
-    for (Flags::Flag& f : flags.all()) f.given = app.get_option("--" + f.name)->count() > 0;
+    return true;
+}
+
+// What the command line left out: from DD_NAME.
+void read_environment(Flags& flags) {
+    for (Flag& f : flags.all()) {
+        std::string name = "DD_" + f.name;
+        for (char& c : name) c = c == '-' ? '_' : char(toupper(c));
+        const char* value = f.given || f.positional ? nullptr : getenv(name.c_str());
+        if (value && *value) set(f, value, name);
+    }
+}
+
+// What these left out: from a file.
+void read_config(Flags& flags, const std::string& path) {
+    const Json all = path.ends_with(".toml") ? read_toml_file(path) : read_json_file(path);
+    if (!all.is_object())
+        fail(Exit::bad_input, "%s: one object of flags and their values was expected", path.c_str());
+    const std::vector<bool> given = [&] {
+        std::vector<bool> list;
+        for (const Flag& f : flags.all()) list.push_back(f.given);
+        return list;
+    }();
+    for (const auto& [key, value] : all.items()) {
+        Flag* f = find_flag(flags, with_hyphens(key));
+        const std::string source = path + ": " + shown(key, 40);
+        if (!f)
+            fail(Exit::usage, "%s is no flag of this verb; did you mean \"%s\"?", source.c_str(),
+                 nearest(with_hyphens(key), names_of(flags)).c_str());
+        if (given[size_t(f - flags.all().data())]) continue;
+        const bool one = value.is_string() || value.is_number() || value.is_boolean();
+        if (!one && !(value.is_array() && is_list(*f)))
+            fail(Exit::usage, "%s is %s; %s was expected", source.c_str(), shown(dump(value), 40).c_str(),
+                 is_list(*f) ? "a list" : f->meta.empty() ? "true or false" : f->meta.c_str());
+        for (const Json& v : one ? Json::array({value}) : value)
+            set(*f, v.is_string() ? v.get<std::string>() : dump(v), source);
+    }
+}
+
+// ---- help
+
+std::string default_of(const Flag& f) {
+    if (auto* v = std::get_if<bool*>(&f.to)) return **v ? "on" : "off";
+    if (auto* v = std::get_if<int*>(&f.to)) return std::to_string(**v);
+    if (auto* v = std::get_if<int64_t*>(&f.to)) return std::to_string(**v);
+    if (auto* v = std::get_if<double*>(&f.to)) return format("%g", **v);
+    if (auto* v = std::get_if<std::string*>(&f.to)) return **v;
+    std::string all;
+    for (const std::string& s : *std::get<std::vector<std::string>*>(f.to)) all += (all.empty() ? "" : ",") + s;
+    return all;
+}
+
+void print_help(const Verb& verb, const Flags& flags) {
+    constexpr size_t column = 32, width = 110;
+    std::string positional;
+    for (const Flag& f : flags.all())
+        if (f.positional) positional += " " + f.meta;
+    printf("dd %s%s [flags]\n%s\n\n", verb.name, positional.c_str(), verb.help);
+    for (const Flag& f : flags.all()) {
+        std::string line = "  --" + f.name + (f.meta.empty() ? "" : " " + f.meta);
+        const std::string value = default_of(f);
+        std::string help = f.help + (value.empty() ? "" : " [" + value + "]");
+        if (line.size() + 2 > column) {
+            printf("%s\n", line.c_str());
+            line.clear();
+        }
+        while (!help.empty()) {                 // wrapped between words
+            size_t cut = help.size() + column <= width ? help.size() : help.rfind(' ', width - column);
+            if (cut == help.npos) cut = help.size();
+            line.resize(column, ' ');
+            printf("%s%s\n", line.c_str(), help.substr(0, cut).c_str());
+            help.erase(0, cut + 1);
+            line.clear();
+        }
+    }
+    printf("\nIn [ ]: the default; a switch that is on is turned off by --no-NAME. Flags may also come from DD_NAME in "
+           "the\nenvironment and from --config; - and _ are the same in them.\n\nExample: %s\n",
+           verb.example);
 }
 
 void overview(FILE* to, const std::vector<Verb>& verbs) {
@@ -199,40 +259,93 @@ void overview(FILE* to, const std::vector<Verb>& verbs) {
     fprintf(to, "\ndd VERB --help lists its flags.\n");
 }
 
+// ---- the process
+
+// A standard stream that is closed would lend its number to the next file that is opened, and talk would go into it.
+// Reading or writing what stands in its place fails, as it should.
+void hold_standard_streams() {
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) (void)!open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
+void on_signal(int signal, void (*handler)(int)) {
+    struct sigaction now = {};
+    if (sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN) return;        // nohup, or a job behind &
+    struct sigaction a = {};
+    a.sa_handler = handler;
+    sigaction(signal, &a, nullptr);
+}
+
+void prepare_process() {
+    hold_standard_streams();
+    signal(SIGPIPE, SIG_IGN);           // writing fails instead
+    signal(SIGXFSZ, SIG_IGN);
+    for (int s : {SIGINT, SIGTERM, SIGHUP})
+        on_signal(s, [](int) {
+            remove_unfinished_files();
+            _exit(int(Exit::interrupted));
+        });
+    on_signal(SIGBUS, [](int) {
+        constexpr std::string_view text = "dd: a file changed while it was being read; run again when it is at rest\n";
+        remove_unfinished_files();
+        (void)!write(2, text.data(), text.size());
+        _exit(int(Exit::bad_input));
+    });
+}
+
+int say(Exit code, const std::string& text) {
+    if (!text.empty()) fprintf(stderr, "dd: %s\n", printable(text).c_str());
+    return int(code);
+}
+
+void run_verb(const Verb& verb, const std::vector<std::string>& args) {
+    Flags flags;
+    std::string config;
+    verb.declare(flags);
+    flags.add("config", &config, "FILE", "flags from a JSON or TOML file");
+    if (!read_arguments(args, flags, verb.name)) return print_help(verb, flags);
+    read_environment(flags);
+    if (!config.empty()) read_config(flags, config);
+    verb.run(flags);
+}
+
+const std::vector<Verb>* table = nullptr;
+
 }  // namespace
 
-static const std::vector<Verb>* table = nullptr;
 const std::vector<Verb>& verbs() { return *table; }
 
 int run_command_line(int argc, char** argv, const std::vector<Verb>& verbs) {
     table = &verbs;
-    signal(SIGPIPE, SIG_IGN);
-    std::string name = argc > 1 ? argv[1] : "";
+    prepare_process();
+    const std::string name = argc > 1 ? argv[1] : "";
     try {
-        if (name.empty() || name == "--help" || name == "-h" || name == "help") {
-            overview(stdout, verbs);
-            return name.empty() ? int(Exit::usage) : 0;
-        }
-        for (const Verb& v : verbs) {
-            if (name != v.name) continue;
-            Flags flags;
-            parse(v, flags, {argv + 2, argv + argc});
-            v.run(flags);
-            if (fflush(stdout) || ferror(stdout)) fail(Exit::no_resource, "standard output could not be written");
-            return 0;
-        }
         std::vector<std::string> known;
-        for (const Verb& v : verbs) known.push_back(v.name);
-        fail(Exit::usage, "%s: unknown verb; did you mean %s? (dd --help lists them)", name.c_str(),
-             nearest(name, known).c_str());
-    } catch (const Error& e) {
-        if (*e.what()) fprintf(stderr, "dd: %s\n", e.what());
-        return int(e.code);
-    } catch (const std::bad_alloc&) {
-        fprintf(stderr, "dd: not enough memory; lower --batch-size, --max-length or the number of rows\n");
-        return int(Exit::no_resource);
-    } catch (const std::exception& e) {
-        fprintf(stderr, "dd: %s\n", e.what());
+        const Verb* verb = nullptr;
+        for (const Verb& v : verbs) {
+            known.push_back(v.name);
+            if (name == v.name) verb = &v;
+        }
+        if (verb) run_verb(*verb, {argv + 2, argv + argc});
+        else if (name.empty() || name == "--help" || name == "-h" || name == "help") overview(stdout, verbs);
+        else
+            fail(Exit::usage, "%s: unknown verb; did you mean %s? (dd --help lists them)", shown(name).c_str(),
+                 nearest(name, known).c_str());
+        flush_output();
+        return int(name.empty() ? Exit::usage : Exit::ok);
+    } catch (const NobodyReads&) {              // end as SIGPIPE ends a program
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
         return int(Exit::failed);
+    } catch (const Error& e) {
+        return say(e.code, e.what());
+    } catch (const std::bad_alloc&) {
+        return say(Exit::no_resource, "not enough memory; a smaller model, shorter or fewer rows would make it fit");
+    } catch (const std::system_error& e) {      // of files: the path is in its text
+        const int n = e.code().value();
+        const bool resource = n == ENOSPC || n == EDQUOT || n == ENOMEM || n == EAGAIN || n == EMFILE || n == ENFILE;
+        return say(resource ? Exit::no_resource : Exit::bad_input, e.what());
+    } catch (const std::exception& e) {
+        return say(Exit::failed, e.what());
     }
 }

@@ -10,6 +10,9 @@
 // The flags of one verb, each bound to the variable that it sets; the variable's value at the time is the default.
 // Names are written with hyphens; - and _ are the same to the user. A flag may come, in order of precedence, from the
 // command line, from DD_NAME in the environment, from --config FILE (JSON or TOML), from its default.
+//
+// On the command line: --name value or --name=value; of one that comes twice the last counts, but lists grow. Switches
+// are --name and --no-name, or --name=true, false, yes, no, on, off, 1, 0.
 class Flags {
 public:
     using Target = std::variant<bool*, int*, int64_t*, double*, std::string*, std::vector<std::string>*>;
@@ -45,3 +48,9 @@ struct Verb {
 // Parses and runs `dd VERB ...`; returns the exit code. Errors are printed as one line on stderr.
 int run_command_line(int argc, char** argv, const std::vector<Verb>& verbs);
 const std::vector<Verb>& verbs();           // those of the running command line
+
+// toml.cpp: the part of TOML that a list of flags needs: key = value a line, where a value is a string in "" or '', a
+// number, true, false, or a list of these (over several lines if need be); # begins a comment. Anything else, a
+// [section] too, is Exit::bad_input naming file and line.
+Json read_toml_file(const std::string& path);
+Json parse_toml(std::string_view text, const std::string& who);

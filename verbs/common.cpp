@@ -1,9 +1,12 @@
 #include "common.h"
 #include <unistd.h>
 #include <algorithm>
-#include <csignal>
+#include <cerrno>
 #include <cmath>
+#include <csignal>
+#include <cstring>
 #include "../engine/file.h"
+#include "../engine/reader.h"
 #include "../engine/safetensors.h"
 #include "../kernels/quant.h"
 
@@ -50,13 +53,16 @@ void Progress::clear() {
     shown_ = false;
 }
 
-std::string for_terminal(const std::string& text) {
-    std::string out;
-    for (unsigned char c : text) {
-        if ((c < 32 && c != '\n' && c != '\t') || c == 127) out += format("\\x%02x", c);
-        else out += char(c);
-    }
-    return out;
+void put(const std::string& text) {
+    const std::string out = on_terminal(1) ? printable(text, true) : text;
+    if (fwrite(out.data(), 1, out.size(), stdout) != out.size()) flush_output();
+    stop_if_interrupted();
+}
+
+void flush_output() {
+    if (!fflush(stdout) && !ferror(stdout)) return;
+    if (errno == EPIPE) throw NobodyReads();
+    fail(Exit::no_resource, "standard output: %s", strerror(errno));
 }
 
 std::string duration(double s) {
@@ -70,13 +76,18 @@ std::string duration(double s) {
 static volatile sig_atomic_t stops = 0;
 
 void watch_interrupts() {
-    struct sigaction a = {};
-    a.sa_handler = [](int) {
-        if (stops) _exit(int(Exit::interrupted));
-        stops = 1;
-    };
-    sigaction(SIGINT, &a, nullptr);
-    sigaction(SIGTERM, &a, nullptr);
+    for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
+        struct sigaction now = {}, a = {};
+        if (sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN) continue;
+        a.sa_handler = [](int) {
+            if (stops) {
+                remove_unfinished_files();
+                _exit(int(Exit::interrupted));
+            }
+            stops = 1;
+        };
+        sigaction(signal, &a, nullptr);
+    }
 }
 bool interrupted() { return stops > 0; }
 
@@ -90,4 +101,8 @@ void need_same_run(const Json& before, const Json& now, const std::vector<std::s
     for (const auto& [what, hash] : before["hashes"].items())
         if (now["hashes"].contains(what) && now["hashes"][what] != hash)
             fail(Exit::usage, "--resume: %s has changed since this run was started; begin a new run", what.c_str());
+}
+
+void stop_if_interrupted() {
+    if (interrupted()) fail(Exit::interrupted, "interrupted");
 }

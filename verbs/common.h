@@ -32,12 +32,20 @@ private:
     bool shown_ = false;
 };
 bool on_terminal(int fd);
-std::string for_terminal(const std::string& text);      // control characters escaped, but for \n and \t
+
+// Data for standard output; where that is a terminal, control characters are escaped, but for \n and \t. What cannot
+// be written is Exit::no_resource, at the latest in flush_output; NobodyReads, which ends the program quietly, when it
+// is a pipe whose reader has gone. Exit::interrupted after an interrupt that is being watched for.
+void put(const std::string& text);
+void flush_output();
+struct NobodyReads {};
 std::string duration(double seconds);                   // "1 h 02 min", "3 min 20 s", "4.2 s"
 
-// The first SIGINT or SIGTERM sets a flag; the second ends the process at once.
+// From here on the first SIGINT, SIGTERM or SIGHUP sets a flag, and the second ends the process at once. (Without it
+// the first does, after removing unfinished files.)
 void watch_interrupts();
 bool interrupted();
+void stop_if_interrupted();                             // Exit::interrupted
 
 // A resumed run must be the same run: "flags" and "hashes" of its run.json against these, except for flags that only
 // say how it is watched. Exit::usage naming what differs.

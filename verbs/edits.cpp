@@ -67,11 +67,9 @@ struct Reader {
             fail(Exit::bad_input, "%s: no tensor \"%s\" in it; there are %zu, the first \"%s\"", file->path().c_str(),
                  where.substr(hash + 1).c_str(), file->tensors().size(),
                  file->tensors().empty() ? "" : file->tensors()[0].name.c_str());
-        int64_t n = 1;
-        for (int64_t d : t->shape) n *= d;
-        if (n != width || t->type > Type::bf16)
-            fail(Exit::usage, "%s: the vector has %lld numbers of type %s; %d of F32, F16 or BF16 were expected",
-                 flag.c_str(), (long long)n, t->dtype.c_str(), width);
+        if (t->type > Type::bf16 || t->bytes != row_bytes(t->type, size_t(width)))
+            fail(Exit::usage, "%s: the vector has %zu bytes of type %s; %d numbers of F32, F16 or BF16 were expected",
+                 flag.c_str(), t->bytes, t->dtype.c_str(), width);
         Tensor v = s.weights.make(1, width);
         dequantize(t->type, t->data, v.f(), width);
         for (int i = 0; i < width; i++)

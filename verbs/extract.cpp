@@ -44,6 +44,7 @@ void verb::extract(const Flags&) {
     RowReader reader = s->reader();
     reader.raw = o.raw;
     std::vector<Row> rows = read_rows(o.input, reader);
+    watch_interrupts();
     bool last = o.tokens == "last";
 
     std::vector<int64_t> ids, offsets{0};
@@ -55,7 +56,7 @@ void verb::extract(const Flags&) {
     std::vector<SafetensorsWriter::Item> items{{"ids", Type::i64, {int64_t(ids.size())}},
                                                {"offsets", Type::i64, {int64_t(offsets.size())}}};
     for (const Tap& t : taps) items.push_back({t.name, Type::f32, {n, t.width}});
-    Json adapters = s->checkpoint.is_gguf() ? Json::array() : Json::array();
+    Json adapters = Json::array();
     for (const std::string& a : o.model.session.adapters) adapters.push_back(a);
     std::map<std::string, std::string> metadata = {
         {"model", o.model.session.model}, {"model_sha256", sha256_of_file(s->checkpoint.file_of_weights())},
@@ -69,6 +70,7 @@ void verb::extract(const Flags&) {
     writer.write(1, 0, offsets.data(), int64_t(offsets.size()));
     Progress progress;
     ::extract(*s, rows, taps, last, [&](size_t tap, int64_t first, const float* data, int64_t count) {
+        stop_if_interrupted();
         writer.write(2 + tap, first, data, count);
         progress.show(format("extract: %lld of %lld rows", (long long)(first + count), (long long)n));
     });

@@ -33,6 +33,11 @@ Json as_json(const Row& row, const Answer& a) {
             {"text", a.text}, {"stop", name(a.stop)},  {"logprobs", a.logprobs}};
 }
 
+void show(size_t, const std::string& text) {
+    put(text);
+    flush_output();
+}
+
 // Prints answers in the order of the rows, whatever the order in which they end.
 void batch(Session& s, const std::vector<Row>& rows) {
     std::vector<Request> requests;
@@ -41,26 +46,20 @@ void batch(Session& s, const std::vector<Row>& rows) {
     size_t next = 0, ended = 0;
     Progress progress;
     bool stream = !o.json && rows.size() == 1;
-    if (stream) o.g.on_text = [](size_t, const std::string& text) {
-        std::string safe = on_terminal(1) ? for_terminal(text) : text;
-        fwrite(safe.data(), 1, safe.size(), stdout);
-        fflush(stdout);
-    };
+    if (stream) o.g.on_text = show;
     o.g.on_done = [&](size_t i, const Answer& a) {
         done[i] = a;
         ended++;
         for (; next < rows.size() && done[next]; next++) {
-            if (o.json) printf("%s\n", dump(as_json(rows[next], *done[next])).c_str());
-            else if (!stream)
-                printf("[%s] %s\n", dump(rows[next].id).c_str(),
-                       (on_terminal(1) ? for_terminal(done[next]->text) : done[next]->text).c_str());
-            fflush(stdout);
+            if (o.json) put(dump(as_json(rows[next], *done[next])) + "\n");
+            else if (!stream) put("[" + dump(rows[next].id) + "] " + done[next]->text + "\n");
+            flush_output();
         }
         if (rows.size() > 1) progress.show(format("generate: %zu of %zu rows", ended, rows.size()));
     };
     GenerateStats stats = generate(s, requests, o.g);
     progress.clear();
-    if (stream) printf("\n");
+    if (stream) put("\n");
     report(s, stats);
 }
 
@@ -75,14 +74,10 @@ void interactive(Session& s) {
         messages.push_back({"user", line, {}});
         std::vector<Part> parts = format->parts(messages, {true, o.think});
         std::string text;
-        o.g.on_text = [&](size_t, const std::string& t) {
-            std::string safe = on_terminal(1) ? for_terminal(t) : t;
-            fwrite(safe.data(), 1, safe.size(), stdout);
-            fflush(stdout);
-        };
+        o.g.on_text = show;
         o.g.on_done = [&](size_t, const Answer& a) { text = a.text; };
         GenerateStats stats = generate(s, {{s.need_tokenizer().encode(parts), messages.size()}}, o.g);
-        printf("\n");
+        put("\n");
         report(s, stats);
         messages.push_back({"assistant", text, {}});
     }
@@ -116,17 +111,19 @@ void verb::generate(const Flags& f) {
     o.g.sampling.seed = uint64_t(o.seed);
     if (f.given("think")) o.think = o.want_think;
     if (f.given("chat") && !o.chat) o.raw = true;
-    watch_interrupts();
     o.g.interrupted = interrupted;
     auto s = o.model.open();
     if (o.prompt.empty() && o.input.empty()) {
         if (!on_terminal(0)) fail(Exit::usage, "--prompt or --input is missing (on a terminal, neither opens a chat)");
+        watch_interrupts();
         return interactive(*s);
     }
     RowReader reader = s->reader();
     reader.raw = o.raw, reader.to_continue = true, reader.think = o.think;
+    reader.longest = (o.g.context ? o.g.context : s->model->context) - 1;       // and an answer
     std::vector<Row> rows;
     if (!o.input.empty()) rows = read_rows(o.input, reader);
     else rows.push_back(reader.row({{"id", 0}, {"prompt", o.prompt}}, "--prompt"));
+    watch_interrupts();
     batch(*s, rows);
 }

@@ -61,7 +61,7 @@ void verb::info(const Flags&) {
     for (int id : s->stops()) stops.push_back({{"id", id}, {"token", s->tokenizer() ? s->tokenizer()->piece(id) : ""}});
     const ChatFormat* chat = s->tokenizer() ? s->chat() : nullptr;
     Json head = {{"rows", s->model->head().w->m.out},
-                 {"tied", s->checkpoint.config.value("tie_word_embeddings", false)}};
+                 {"tied", s->model->head().w->name != "lm_head.weight"}};
     Json out = {{"model", o.model.session.model},
                 {"format", s->checkpoint.is_gguf() ? "GGUF" : "safetensors"},
                 {"architecture", m.architecture},
@@ -83,26 +83,24 @@ void verb::info(const Flags&) {
                 {"tokenizer", s->tokenizer() ? Json(s->tokenizer()->kind()) : Json(nullptr)},
                 {"chat_format", chat ? Json(chat->name) : Json(nullptr)},
                 {"stops", stops}};
-    if (o.json) {
-        printf("%s\n", dump(out).c_str());
-        return;
-    }
-    printf("%s: %s, %s\n", o.model.session.model.c_str(), m.architecture.c_str(),
-           s->checkpoint.is_gguf() ? "GGUF" : "safetensors");
-    printf("  parameters   %zu\n", parameters);
-    printf("  sizes        %d layers, hidden %d, vocabulary %d, context %d\n", m.layers, m.dim, m.vocabulary,
-           m.context);
-    printf("  attention    %s\n", list_of(heads).c_str());
-    printf("  tensors      %zu: %s; of other parts, left alone: %s\n", s->checkpoint.tensors().size(),
-           list_of(types).c_str(), others.empty() ? "none" : list_of(others).c_str());
-    printf("  memory       %.1f MB stored, %.1f MB packed (%s, %s), cache %.1f KB a token\n", double(stored) * 1e-6,
-           double(packed) * 1e-6, s->k.name, s->operand == Type::f32 ? "f32" : "bf16",
-           double(per_token) * 1e-3);
-    printf("  tokenizer    %s\n", s->tokenizer() ? s->tokenizer()->kind().c_str() : "none");
-    printf("  chat format  %s\n", chat ? chat->name : "none known");
-    printf("  stops        ");
-    for (const Json& stop : stops) printf("%s %d  ", stop["token"].get<std::string>().c_str(), stop["id"].get<int>());
-    printf("\n");
+    if (o.json) return put(dump(out) + "\n");
+    std::string ends;
+    for (const Json& stop : stops)
+        ends += format(" %s %d  ", stop["token"].get<std::string>().c_str(), stop["id"].get<int>());
+    put(format("%s: %s, %s\n", o.model.session.model.c_str(), m.architecture.c_str(),
+               s->checkpoint.is_gguf() ? "GGUF" : "safetensors"));
+    put(format("  parameters   %zu\n", parameters));
+    put(format("  sizes        %d layers, hidden %d, vocabulary %d, context %d\n", m.layers, m.dim, m.vocabulary,
+               m.context));
+    put(format("  attention    %s\n", list_of(heads).c_str()));
+    put(format("  tensors      %zu: %s; of other parts, left alone: %s\n", s->checkpoint.tensors().size(),
+               list_of(types).c_str(), others.empty() ? "none" : list_of(others).c_str()));
+    put(format("  memory       %.1f MB stored, %.1f MB packed (%s, %s), cache %.1f KB a token\n", double(stored) * 1e-6,
+               double(packed) * 1e-6, s->k.name, s->operand == Type::f32 ? "f32" : "bf16",
+               double(per_token) * 1e-3));
+    put(format("  tokenizer    %s\n", s->tokenizer() ? s->tokenizer()->kind().c_str() : "none"));
+    put(format("  chat format  %s\n", chat ? chat->name : "none known"));
+    put("  stops        " + ends + "\n");
 }
 
 void verb::env_flags(Flags& f) { f.add("json", &env_json, "", "one JSON object"); }

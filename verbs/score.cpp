@@ -26,6 +26,7 @@ void verb::score(const Flags&) {
     RowReader reader = s->reader();
     reader.raw = o.raw;
     std::vector<Row> rows = read_rows(o.input, reader);
+    watch_interrupts();
     auto start = std::chrono::steady_clock::now();
     double all = 0;
     size_t tokens = 0;
@@ -41,10 +42,10 @@ void verb::score(const Flags&) {
         }
         all += nll, tokens += n;
         out["logprobs"] = list, out["nll"] = nll, out["tokens"] = n;
-        if (o.json) printf("%s\n", dump(out).c_str());
-        else
-            printf("%s\t%zu tokens\tnll %.6f\tper token %.6f\tperplexity %.4f\n", dump(rows[r].id).c_str(), n, nll,
-                   n ? nll / double(n) : 0.0, n ? std::exp(nll / double(n)) : 1.0);
+        double mean = n ? nll / double(n) : 0.0;
+        put(o.json ? dump(out) + "\n"
+                   : format("%s\t%zu tokens\tnll %.6f\tper token %.6f\tperplexity %.4f\n", dump(rows[r].id).c_str(), n,
+                            nll, mean, std::exp(mean)));
         progress.show(format("score: %zu of %zu rows", r + 1, rows.size()));
     });
     progress.clear();
@@ -52,8 +53,7 @@ void verb::score(const Flags&) {
     double mean = tokens ? all / double(tokens) : 0;
     Json summary = {{"rows", rows.size()},          {"tokens", tokens},  {"nll", all}, {"nll_per_token", mean},
                     {"perplexity", std::exp(mean)}, {"seconds", seconds}};
-    if (o.json) printf("%s\n", dump({{"summary", summary}}).c_str());
-    else
-        printf("all\t%zu rows\t%zu tokens\tper token %.6f\tperplexity %.4f\n", rows.size(), tokens, mean,
-               std::exp(mean));
+    put(o.json ? dump({{"summary", summary}}) + "\n"
+               : format("all\t%zu rows\t%zu tokens\tper token %.6f\tperplexity %.4f\n", rows.size(), tokens, mean,
+                        std::exp(mean)));
 }

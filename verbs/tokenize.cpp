@@ -62,13 +62,11 @@ void verb::tokenize(const Flags&) {
         Json id = encoded.id.is_null() ? Json(n) : encoded.id;
         n++;
         if (o.json) {
-            printf("%s\n", dump({{"id", id}, {"ids", encoded.ids}, {"text", text}}).c_str());
+            put(dump({{"id", id}, {"ids", encoded.ids}, {"text", text}}) + "\n");
             return;
         }
-        printf("%s: %zu tokens\n", dump(id).c_str(), encoded.ids.size());
-        for (int t : encoded.ids)
-            printf("%8d  %s\n", t,
-                   Json(source.tokenizer->piece(t)).dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+        put(format("%s: %zu tokens\n", dump(id).c_str(), encoded.ids.size()));
+        for (int t : encoded.ids) put(format("%8d  %s\n", t, dump(source.tokenizer->piece(t)).c_str()));
     };
     if (o.input.empty())
         one(o.chat ? Json{{"messages", Json::array({{{"role", "user"}, {"content", o.prompt}}})}}
@@ -105,7 +103,6 @@ void verb::render(const Flags&) {
             if (!r.json) throw;
             out["error"] = e.what();
         }
-        if (r.json) printf("%s\n", dump(out).c_str());
-        else printf("%s\n", out["text"].get<std::string>().c_str());
+        put((r.json ? dump(out) : out["text"].get<std::string>()) + "\n");
     });
 }

@@ -35,7 +35,7 @@ void show_targets(Session& s, const Dataset& d) {
                 if (counts != inside) text += counts ? "[[" : "]]", inside = counts;
                 text += s.tokenizer() ? s.tokenizer()->piece(q.ids[t]) : std::to_string(q.ids[t]) + " ";
             }
-            printf("row %s: %s\n", dump(d.examples[i].id).c_str(), for_terminal(text + (inside ? "]]" : "")).c_str());
+            put("row " + dump(d.examples[i].id) + ": " + text + (inside ? "]]\n" : "\n"));
         }
 }
 
@@ -173,6 +173,8 @@ void verb::train_flags(Flags& f) {
 void verb::train(const Flags& f) {
     watch_interrupts();
     if (o.train_file.empty()) fail(Exit::usage, "--train-file is missing: rows to train on");
+    for (const std::string* file : {&o.train_file, &o.valid_file})
+        if (*file == "-") fail(Exit::usage, "--train-file and --valid-file must be files: they are hashed, too");
     if (!o.model.session.adapters.empty())
         fail(Exit::usage,
              "--adapter: training starts from one adapter with --adapter-init DIR, or merge it first (dd merge)");
@@ -186,19 +188,24 @@ void verb::train(const Flags& f) {
         }
     o.t.lora.base = o.model.session.model;
     o.model.session.pack = !o.t.full;
-    std::optional<RunFolder> folder;
-    if (!o.dry_run) folder.emplace(o.out, o.resume);
+    std::optional<RunFolder> folder;                // in a dry run it only checks, and leaves nothing behind
+    if (!o.dry_run || !o.out.empty()) folder.emplace(o.out, o.resume);
     if (o.init == "random") {
         if (!o.t.full)
             fail(Exit::usage, "--init random needs --full: a new model has nothing that an adapter could ride on");
+        if (o.out.empty()) fail(Exit::usage, "--init random needs --out: the new model is made there");
         std::string fresh = o.out + "/init";
         if (!exists(fresh + "/config.json"))
             init_model(new_model(o.config_json, o.preset), fresh, uint64_t(o.seed), "f32", o.model.session.model);
         o.model.session.model = fresh;
     }
     auto s = o.model.open();
+    const int context = s->model->context;
+    if (o.length.max_length > context && f.given("max-length"))
+        fail(Exit::usage, "--max-length %d: this model's context is %d", o.length.max_length, context);
+    o.length.max_length = std::min(o.length.max_length, context);
     RowReader reader = s->reader();
-    reader.raw = o.raw;
+    reader.raw = o.raw, reader.longest = 0;         // --max-length says it better
     Dataset train = read(o.train_file, reader);
     std::optional<Dataset> valid;
     if (!o.valid_file.empty()) valid = read(o.valid_file, reader);
@@ -212,7 +219,8 @@ void verb::train(const Flags& f) {
             fprintf(stderr, "dd: reference: %s%s\n", t.reference().c_str(),
                     o.t.precompute_ref ? ", computed once before the first step" : "");
     }
-    if (o.dry_run) return;
+    if (o.dry_run) return t.check_memory();
+    t.allocate();
 
     Json run = {{"flags", f.values()},
                 {"build", build_description()},

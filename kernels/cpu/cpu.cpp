@@ -2,15 +2,20 @@
 #include <cstdlib>
 #include <cstring>
 #include "../kernels.h"
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 namespace {
 
 struct Path { const char* name; bool (*overlay)(Kernels&); bool (*runs)(); };
 
 #if defined(__x86_64__)
-bool has_avx2() {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+bool has_f16c() {               // which not every compiler's builtin knows
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
 }
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c(); }
 bool has_avx512() {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
