@@ -23,6 +23,7 @@ struct Case {
     std::string shape;
     double flops, bytes;            // counted from the shapes; one of them says what the share is of
     std::function<void()> run;
+    bool exact = false;             // in f32 whatever the operands are
 };
 std::deque<Case> cases;
 Arena memory(size_t(8) << 30);
@@ -188,6 +189,42 @@ void attention() {
                      [=] { k.attend(y1, {}, q1, cache, one, 0.125f, 0); }});
 }
 
+// A linear attention layer of Qwen3.5-0.8B: 16 heads of 128 by 128, on one sequence; and one token each of 32.
+void linear_attention() {
+    constexpr int n = 512, channels = 6144, seqs = 32;
+    int* first = (int*)memory.take(64);
+    first[0] = 0, first[1] = n;
+    Rows b{n, 1, nullptr, counting(n), first, counting(16)};
+    DeltaRule r{16, 16, 128, 128};
+    auto wide = [](int rows = n) { return tensor(rows, channels, operand); };
+    auto few = [](int rows = n) { return tensor(rows, 16, operand); };
+    Tensor x = wide(), y = wide(), dx = fresh(wide()), w = tensor(1, 4 * channels), dw = tensor(1, 4 * channels);
+    double bytes = double(x.bytes());
+    cases.push_back({"convolve", "512 x 6144, 4 taps", 0, 2 * bytes, [=] { k.convolve(y, x, w, {}, b); }});
+    cases.push_back({"convolve_back", "512 x 6144, 4 taps", 0, 3 * bytes,
+                     [=] { k.convolve_back(dx, dw, y, x, w, b); }});
+    Tensor a = few(), beta = few(), rate = tensor(1, 16), bias = tensor(1, 16), o = tensor(n, 2048, operand);
+    Tensor da = fresh(few()), db = fresh(few());
+    // Of a chunk's row: the state read twice and written, its keys met twice, u twice; back: see delta_back.inl.
+    double state = 128 * 128, there = 2 * (3 * state + 2 * 16 * 128 + 16 * 128) * 16 * n;
+    double back = there + 2 * (7 * state + 9 * 16 * 128) * 16 * n;
+    cases.push_back(
+        {"delta", "512 tokens", there, 0, [=] { k.delta(o, x, a, beta, rate, bias, r, b); }, true});
+    cases.push_back({"delta_back", "512 tokens", back, 0, [=] {
+                         k.delta_back(dx, da, db, {}, {}, o, x, a, beta, rate, bias, r, b);
+                     }, true});
+    DeltaRule cached = r;
+    cached.state = tensor(seqs * 16, int(r.state_size())).f(), cached.open = tensor(seqs * 16, int(r.open_size())).f();
+    Tensor x1 = wide(seqs), a1 = few(seqs), o1 = tensor(seqs, 2048, operand);
+    for (int at : {100, 111}) {                 // the last row of a chunk writes the state
+        Rows one = decoding_rows(seqs, at);
+        bool last = at % 16 == 15;
+        double moved = seqs * 16 * state * 4 * (last ? 2 : 1);
+        cases.push_back({"delta", last ? "32 tokens, last of their chunks" : "32 tokens, of 32 sequences", 0, moved,
+                         [=] { k.delta(o1, x1, a1, a1, rate, bias, cached, one); }});
+    }
+}
+
 void the_rest() {
     Tensor z = tensor(head_rows, vocabulary), dz = tensor(head_rows, vocabulary, operand), logp = tensor(head_rows, 1);
     const int* want = numbers(head_rows, vocabulary);
@@ -219,7 +256,8 @@ void the_rest() {
 
 void measure(benchmark::State& state, const Case& c) {
     static const bool wide = std::string(k.name).starts_with("avx512");
-    probe::Limit limit = c.flops == 0 ? probe::bandwidth : k.bf16 ? probe::bf16 : wide ? probe::f32 : probe::f32_256;
+    bool bf16 = k.bf16 && !c.exact;
+    probe::Limit limit = c.flops == 0 ? probe::bandwidth : bf16 ? probe::bf16 : wide ? probe::f32 : probe::f32_256;
     double before = limit(), start = probe::now();
     for (auto _ : state) c.run();
     double seconds = (probe::now() - start) / double(state.iterations()), after = limit();
@@ -232,7 +270,7 @@ void measure(benchmark::State& state, const Case& c) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    moving(), products(), rows(), attention(), the_rest();
+    moving(), products(), rows(), attention(), linear_attention(), the_rest();
     std::set<std::string> here, missing;
     for (const Case& c : cases) here.insert(c.kernel);
 #define K(name, args) if (!here.count(#name)) missing.insert(#name);

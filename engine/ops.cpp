@@ -210,6 +210,11 @@ Tensor gated(Pass& p, Tensor g, Tensor u, Gate f) {
     return y;
 }
 
+Tensor by_heads(Tensor x, int head) {
+    x.rows = int(x.count() / size_t(head)), x.cols = head;
+    return x;
+}
+
 Tensor add(Pass& p, Tensor x, Tensor a) {
     Tensor y = a.type == Type::f32 ? p.want(a, {x, a}) : p.make(x.rows, x.cols, Type::f32, {x, a});
     p.k.add(y, x, a);

@@ -49,6 +49,12 @@ Tensor rope(Pass&, Tensor x, Tensor rotations, int head);               // takes
 // earlier layer, `keeper` is that layer: the cache holds them there, once.
 Tensor attention(Pass&, Tensor q, Tensor k, Tensor v, int head, float scale, int window = 0, int keeper = -1);
 Tensor gated(Pass&, Tensor g, Tensor u, Gate);
+Tensor by_heads(Tensor x, int head);                                    // the same numbers, a row a head of a token
+// silu of each channel's causal convolution; w: [taps] of every channel, its last tap meets the token itself.
+Tensor convolution(Pass&, Tensor x, Tensor w);
+// The gated delta rule over x = q | k | v of all heads; a and b: a number a value head, of decay and of writing; rate
+// and bias, [1, value heads], turn a into a decay (DeltaRule and the kernel `delta` in list.h).
+Tensor delta_rule(Pass&, Tensor x, Tensor a, Tensor b, Tensor rate, Tensor bias, DeltaRule);
 Tensor add(Pass&, Tensor x, Tensor a);                                  // f32; takes over a's memory if that is f32
 
 Tensor logits(Pass&, Tensor h, const Head&);                            // f32; of every row of h: choose rows first

@@ -51,7 +51,25 @@ inline int panel_of(const KeyValues& kv, const Rows& b, int s, int pos) {
 inline size_t key_panel(int size) { return size_t(size) * 16; }                     // numbers a head and panel
 inline size_t value_panel(int size) { return size_t((size + 15) & ~15) * 16; }
 
-enum class Gate { silu, gelu_tanh };
+// Where a short convolution's tail keeps position `pos` of sequence s: each slot has a row for each of the last taps - 1.
+inline int tail_row(const Rows& b, int s, int pos, int taps) { return b.slot[s] * (taps - 1) + pos % (taps - 1); }
+
+// Heads of the gated delta rule: it goes through a sequence in chunks of 16 positions, counted from its beginning. A
+// cache has, of each slot and value head, the state at the beginning of the chunk and what its rows so far have left:
+//   state: [key][value rounded up to 16]
+//   open:  keys [key][16], then what was written [16][value rounded up to 16], then log decays [16]
+// Before position 16 the state is zero, whatever lies there. Without a cache (state null) every sequence begins at 0.
+struct DeltaRule {
+    int key_heads = 0, value_heads = 0, key = 0, value = 0;     // numbers, and sizes
+    bool tiled = false;             // value head h has key head h mod key_heads instead of h / (value_heads / key_heads)
+    float *state = nullptr, *open = nullptr;
+    int key_head(int h) const { return tiled ? h % key_heads : h / (value_heads / key_heads); }
+    int wide() const { return (value + 15) & ~15; }
+    size_t state_size() const { return size_t(key) * wide(); }              // numbers a slot and value head
+    size_t open_size() const { return 16 * (size_t(key) + wide() + 1); }
+};
+
+enum class Gate { silu, gelu_tanh, sigmoid };
 
 struct AdamW { float lr, beta1, beta2, eps, decay; int step; };         // step counts from 1
 
@@ -87,6 +105,17 @@ struct AdamW { float lr, beta1, beta2, eps, decay; int step; };         // step 
                                                                     /* positions (0: all); l = log2 sum exp, [heads, n]   */ \
   K(attend_back, (Tensor dq, Tensor dk, Tensor dv, Tensor dy, Tensor y, Tensor l, Tensor q, Tensor k, Tensor v, \
                   const Rows& b, int head, float scale, int window)) \
+  /* linear attention */ \
+  K(convolve,    (Tensor y, Tensor x, Tensor w, Tensor tail, const Rows& b)) \
+                                                                    /* y[t] = silu(sum over j of w[c][j] x[t-taps+1+j]),  */ \
+                                                                    /* w by channel, x.cols of them; tail: the last rows  */ \
+                                                                    /* of each slot, position t in row t mod (taps - 1)   */ \
+  K(convolve_back, (Tensor dx, Tensor dw, Tensor dy, Tensor x, Tensor w, const Rows& b)) \
+  K(delta,       (Tensor y, Tensor x, Tensor a, Tensor b, Tensor rate, Tensor bias, const DeltaRule& d, const Rows& r)) \
+                                                                    /* x = q | k | v; writes by sigmoid(b), log decays    */ \
+                                                                    /* -exp(rate) softplus(a + bias): see ref_delta.cpp   */ \
+  K(delta_back,  (Tensor dx, Tensor da, Tensor db, Tensor drate, Tensor dbias, Tensor dy, Tensor x, Tensor a, Tensor b, \
+                  Tensor rate, Tensor bias, const DeltaRule& d, const Rows& r)) \
   /* the loss head */ \
   K(softcap,     (Tensor y, float c))                               /* y = c tanh(y / c)                                  */ \
   K(pick,        (Tensor logp, Tensor dz, Tensor z, const int* want, const float* s, float c)) \

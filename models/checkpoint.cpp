@@ -49,19 +49,22 @@ Checkpoint::Checkpoint(const std::string& path) : path(path), generation(Json::o
 
 Checkpoint::~Checkpoint() = default;
 
+Json text_config(const Json& config, const std::string& who) {
+    const Json* text = ::find(config, "text_config");
+    if (!text) return config;
+    Json inner = *text;
+    if (!inner.is_object()) fail(Exit::bad_input, "%s: text_config is not an object", who.c_str());
+    for (const char* key : {"model_type", "tie_word_embeddings", "eos_token_id"})
+        if (!::find(inner, key) && ::find(config, key)) inner[key] = config[key];
+    return inner;
+}
+
 void Checkpoint::open_folder() {
     who = path + "/config.json";
     if (!exists(who))
         fail(Exit::bad_input, "%s: no config.json in this folder; expected a Hugging Face model directory",
              path.c_str());
-    config = read_json_file(who);
-    if (const Json* text = ::find(config, "text_config")) {
-        Json inner = *text;
-        if (!inner.is_object()) fail(Exit::bad_input, "%s: text_config is not an object", who.c_str());
-        for (const char* key : {"model_type", "tie_word_embeddings", "eos_token_id"})
-            if (!::find(inner, key) && ::find(config, key)) inner[key] = config[key];
-        config = inner;
-    }
+    config = text_config(read_json_file(who), who);
     architecture = &architecture_of(get_string(config, "model_type", who), who, false);
     if (std::string file = path + "/generation_config.json"; exists(file)) {
         generation = read_json_file(file);
@@ -121,6 +124,10 @@ Checkpoint::Unused Checkpoint::unused(const std::set<std::string>& used) const {
     for (const Stored& s : file_->tensors()) {
         if (mine.count(s.name)) continue;
         std::string part = other_part(s.name, gguf_);
+        // GGUF counts heads that predict further tokens as blocks behind the last.
+        if (gguf_ && s.name.starts_with("blk.") && atoi(s.name.c_str() + 4) >= config["num_hidden_layers"].get<int>() &&
+            gguf_->has(architecture->gguf + ".nextn_predict_layers"))
+            part = s.name.substr(0, s.name.find('.', 4));
         if (!part.empty()) u.other_parts[part]++;
         else if (!gguf_ || s.name != "rope_freqs.weight") u.names.push_back(s.name);     // config_of_gguf reads it
     }

@@ -51,6 +51,9 @@ private:
     std::string prefix_ = "model.";
 };
 
+// What config.json says of the text model, with what stands beside it that concerns text.
+Json text_config(const Json& config, const std::string& who);
+
 // The model with its weights in place (views into the file; vectors and what must be turned, copies in `mem`).
 // Missing, unknown or misshapen tensors are Exit::bad_input, counted and named.
 std::unique_ptr<Model> load_model(const Checkpoint&, Arena& mem);

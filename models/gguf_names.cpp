@@ -14,6 +14,11 @@ constexpr Key keys[] = {{"num_hidden_layers", "block_count", true, true},
                         {"max_position_embeddings", "context_length", true, true},
                         {"sliding_window", "attention.sliding_window", true},
                         {"vocab_size", "vocab_size", true},
+                        {"full_attention_interval", "full_attention_interval", true},
+                        {"linear_conv_kernel_dim", "ssm.conv_kernel", true},
+                        {"linear_key_head_dim", "ssm.state_size", true},
+                        {"linear_num_key_heads", "ssm.group_count", true},
+                        {"linear_num_value_heads", "ssm.time_step_rank", true},
                         {"rms_norm_eps", "attention.layer_norm_rms_epsilon", false, true},
                         {"rope_theta", "rope.freq_base", false},
                         {"rope_local_base_freq", "rope.local.freq_base", false},
@@ -36,7 +41,14 @@ constexpr std::pair<const char*, const char*> names[] = {{"input_layernorm", "at
                                                          {"per_layer_input_gate", "inp_gate"},
                                                          {"per_layer_projection", "proj"},
                                                          {"post_per_layer_input_norm", "post_norm"},
-                                                         {"layer_scalar", "layer_output_scale"}};
+                                                         {"layer_scalar", "layer_output_scale"},
+                                                         {"linear_attn.in_proj_qkv", "attn_qkv"},
+                                                         {"linear_attn.in_proj_z", "attn_gate"},
+                                                         {"linear_attn.in_proj_b", "ssm_beta"},
+                                                         {"linear_attn.in_proj_a", "ssm_alpha"},
+                                                         {"linear_attn.conv1d", "ssm_conv1d"},
+                                                         {"linear_attn.norm", "ssm_norm"},
+                                                         {"linear_attn.out_proj", "ssm_out"}};
 
 constexpr std::pair<const char*, const char*> whole[] = {
     {"model.embed_tokens", "token_embd"},
@@ -103,6 +115,8 @@ Json config_of_gguf(const Gguf& g, const Architecture& a) {
         if (k.whole) c[k.config] = g.integer(key, 0, 1 << 24);
         else c[k.config] = g.number(key);
     }
+    if (std::string key = a.gguf + ".nextn_predict_layers"; g.has(key) && c.contains("num_hidden_layers"))
+        c["num_hidden_layers"] = c["num_hidden_layers"].get<int64_t>() - g.integer(key, 0, 1024);
     read_lists(g, a.gguf + ".", c);
     double turning = turning_share(g);
     if (g.has(a.gguf + ".attention.key_length_swa")) {      // heads are wider where a layer sees everything
@@ -119,6 +133,12 @@ Json config_of_gguf(const Gguf& g, const Architecture& a) {
              g.path().c_str(), a.gguf.c_str());
     }
     if (g.has(a.gguf + ".attention.key_length")) c["query_pre_attn_scalar"] = c["head_dim"];
+    if (std::string key = a.gguf + ".ssm.inner_size"; g.has(key) && c.value("linear_num_value_heads", 0) > 0) {
+        c["linear_value_head_dim"] = g.integer(key, 1, 1 << 24) / c["linear_num_value_heads"].get<int64_t>();
+        c["linear_value_heads_tiled"] = c["linear_num_value_heads"] != c["linear_num_key_heads"];
+        if (std::string turned = a.gguf + ".rope.dimension_count"; g.has(turned) && c.value("head_dim", 0) > 0)
+            c["partial_rotary_factor"] = double(g.integer(turned, 1, 1 << 14)) / double(c["head_dim"].get<int64_t>());
+    }
     if (!c.contains("head_dim") && c.contains("hidden_size") && c.contains("num_attention_heads") &&
         c["num_attention_heads"] != 0)
         c["head_dim"] = c["hidden_size"].get<int64_t>() / c["num_attention_heads"].get<int64_t>();
@@ -141,6 +161,8 @@ std::string gguf_name(const std::string& name, const Architecture& a) {
     if (!name.starts_with("model.layers.")) return name;
     size_t number = 13, part = name.find('.', number) + 1;
     std::string layer = name.substr(number, part - 1 - number), inner = stem.substr(part);
+    if (inner == "linear_attn.A_log") return "blk." + layer + ".ssm_a";
+    if (inner == "linear_attn.dt_bias") return "blk." + layer + ".ssm_dt.bias";
     for (const auto& [ours, theirs] : a.gguf_names)
         if (inner == ours) return "blk." + layer + "." + theirs + ".weight";
     for (const auto& [ours, theirs] : names)

@@ -22,7 +22,7 @@ struct Load : Visit {
 
     Load(const Checkpoint& from, Arena& mem, const Model& model) : from(from), mem(mem), model(model) {}
 
-    const Stored* take(const std::string& name, const std::vector<int64_t>& shape) {
+    const Stored* take(const std::string& name, const std::vector<int64_t>& shape, bool squeezed = false) {
         const Stored* s = from.find(name);
         used.insert(name), wanted++;
         if (!s) {
@@ -32,7 +32,9 @@ struct Load : Visit {
         if (s->type == Type::other || s->type > Type::q6_k)
             fail(Exit::bad_input, "%s: tensor %s has type %s, which no weight can have here", from.path.c_str(),
                  shown(s->name).c_str(), s->dtype.c_str());
-        if (s->shape != shape)
+        std::vector<int64_t> stored = s->shape;
+        if (squeezed && stored.size() == 3 && stored[1] == 1) stored.erase(stored.begin() + 1);
+        if (stored != shape)
             fail(Exit::bad_input, "%s: tensor %s has shape %s, the configuration says %s", from.path.c_str(),
                  shown(s->name).c_str(), shape_of(s->shape).c_str(), shape_of(shape).c_str());
         return s;
@@ -52,10 +54,17 @@ struct Load : Visit {
     void table(const std::string& name, Weight& w, int rows, int cols) override { matrix(name, w, rows, cols); }
 
     void vector(const std::string& name, Tensor& w, int n, float offset) override {
-        const Stored* s = take(name, {n});
-        if (!s) return;
+        if (const Stored* s = take(name, {n})) read(name, w, *s, n, offset);
+    }
+
+    void filter(const std::string& name, Tensor& w, int channels, int taps) override {
+        if (const Stored* s = take(name, {channels, taps}, true)) read(name, w, *s, channels * taps, 0);
+    }
+
+    void read(const std::string& name, Tensor& w, const Stored& s, int n, float offset) {
         w = mem.make(1, n);
-        dequantize(s->type, s->data, w.f(), n);
+        dequantize(s.type, s.data, w.f(), n);
+        if (from.is_gguf() && from.architecture->gguf_vector) from.architecture->gguf_vector(name, w.f(), n);
         if (!(from.is_gguf() && from.architecture->gguf_gains_whole))
             for (int i = 0; i < n && offset != 0; i++) w.f()[i] += offset;
     }

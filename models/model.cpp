@@ -8,6 +8,13 @@ static std::vector<Architecture>& all() {
 const std::vector<Architecture>& architectures() { return all(); }
 Register::Register(Architecture a) { all().push_back(std::move(a)); }
 
+std::string blocks_with_heads(const Model& m) {
+    std::string list;
+    for (int l = 0; l < m.layers; l++)
+        if (m.blocks[l].heads) list += (list.empty() ? "" : ", ") + std::to_string(l);
+    return list;
+}
+
 Sizes::Sizes(const Json& c, const std::string& who, bool tied_by_default, int head_by_default) {
     layers = int(get_int(c, "num_hidden_layers", who, 1, 1024));
     dim = int(get_int(c, "hidden_size", who, 2, 1 << 20));
@@ -30,18 +37,18 @@ Sizes::Sizes(const Json& c, const std::string& who, bool tied_by_default, int he
 }
 
 Rope read_rope(const Json& config, const std::string& who, const char* kind, Rope otherwise) {
-    Rope rope{0};
+    Rope rope{0, 1, otherwise.partial, otherwise.narrow};
     const Json* p = find(config, "rope_parameters");
     if (p && kind) p = find(*p, kind);
-    if (!p && otherwise.theta > 0) return otherwise;
     const Json* scaling = find(config, "rope_scaling");
     if (scaling) p = scaling;                               // an old rope_scaling replaces rope_parameters
     bool local = kind && std::string(kind) == "sliding_attention";
     if (local && scaling) p = nullptr;                      // .. and has never touched sliding layers
     const char* old = local ? "rope_local_base_freq" : "rope_theta";
     if (p) rope.theta = get_number(*p, "rope_theta", who, 0, 1e18, 0);
-    if (!rope.theta) rope.theta = otherwise.theta;
-    if (!rope.theta) rope.theta = get_number(config, old, who, 0, 1e18, local ? 1e4 : 0);
+    if (!rope.theta) rope.theta = get_number(config, old, who, 0, 1e18, 0);
+    if (!rope.theta) rope.theta = otherwise.theta > 0 ? otherwise.theta : local ? 1e4 : 0;
+    rope.partial = get_number(config, "partial_rotary_factor", who, rope.partial);
     if (!(rope.theta > 0))
         fail(Exit::bad_input, "%s: no rope_theta, neither in rope_parameters nor at the top", who.c_str());
     if (p) {
@@ -51,15 +58,14 @@ Rope read_rope(const Json& config, const std::string& who, const char* kind, Rop
         else if (type != "default")
             fail(Exit::bad_input, "%s: rope type %s is not known; known: default, linear, proportional", who.c_str(),
                  shown(type, 40).c_str());
-        double partial = get_number(*p, "partial_rotary_factor", who, 1);
-        if (type == "proportional") rope.partial = partial;
-        else if (partial != 1)
+        rope.partial = get_number(*p, "partial_rotary_factor", who, rope.narrow ? rope.partial : 1);
+        if (rope.partial != 1 && (type == "proportional") == rope.narrow)
             fail(Exit::bad_input, "%s: partial_rotary_factor %g with rope type \"%s\" is not known", who.c_str(),
-                 partial, type.c_str());
-        if (!(rope.partial > 0 && rope.partial <= 1 && rope.factor > 0))
-            fail(Exit::bad_input, "%s: partial_rotary_factor %g, factor %g; above 0, and at most 1 the first, expected",
-                 who.c_str(), rope.partial, rope.factor);
+                 rope.partial, type.c_str());
     }
+    if (!(rope.partial > 0 && rope.partial <= 1 && rope.factor > 0))
+        fail(Exit::bad_input, "%s: partial_rotary_factor %g, factor %g; above 0, and at most 1 the first, expected",
+             who.c_str(), rope.partial, rope.factor);
     return rope;
 }
 
@@ -79,16 +85,10 @@ void refuse(const Json& config, const std::string& who, std::initializer_list<co
 std::vector<bool> sliding_layers(const Json& config, const std::string& who, int layers, bool last_sees_all) {
     int period = int(get_int(config, "sliding_window_pattern", who, 1, 1024,
                              get_int(config, "_sliding_window_pattern", who, 1, 1024, 6)));
-    const Json* kinds = find(config, "layer_types");
-    if (kinds && (!kinds->is_array() || int(kinds->size()) != layers))
-        fail(Exit::bad_input, "%s: layer_types must be a list of %d names", who.c_str(), layers);
+    std::vector<std::string> kinds = layer_types(config, who, layers, "full_attention", "sliding_attention");
     std::vector<bool> sliding;
-    for (int l = 0; l < layers; l++) {
-        if (kinds && (*kinds)[l] != "full_attention" && (*kinds)[l] != "sliding_attention")
-            fail(Exit::bad_input, "%s: layer_types[%d] is %s; full_attention or sliding_attention was expected",
-                 who.c_str(), l, dump((*kinds)[l]).c_str());
-        sliding.push_back(kinds ? (*kinds)[l] == "sliding_attention" : (l + 1) % period != 0);
-    }
+    for (int l = 0; l < layers; l++)
+        sliding.push_back(kinds.empty() ? (l + 1) % period != 0 : kinds[l] == "sliding_attention");
     if (last_sees_all) sliding.back() = false;
     return sliding;
 }
@@ -131,4 +131,20 @@ void refuse_variants(const Json& config, const std::string& who, const char* act
     for (const Json* at : {&config, p})
         if (at && at->is_object() && get_number(*at, "partial_rotary_factor", who, 1) != 1)
             fail(Exit::bad_input, "%s: partial_rotary_factor is not 1; only whole heads are rotated here", who.c_str());
+}
+
+std::vector<std::string> layer_types(const Json& config, const std::string& who, int layers, const std::string& one,
+                                     const std::string& other) {
+    const Json* list = find(config, "layer_types");
+    if (!list) return {};
+    if (!list->is_array() || int(list->size()) != layers)
+        fail(Exit::bad_input, "%s: layer_types must be a list of %d names", who.c_str(), layers);
+    std::vector<std::string> kinds;
+    for (const Json& kind : *list) {
+        if (kind != one && kind != other)
+            fail(Exit::bad_input, "%s: layer_types[%zu] is %s; %s or %s was expected", who.c_str(), kinds.size(),
+                 dump(kind).c_str(), one.c_str(), other.c_str());
+        kinds.push_back(kind.get<std::string>());
+    }
+    return kinds;
 }

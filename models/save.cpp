@@ -6,7 +6,7 @@
 
 namespace {
 
-struct Saved { std::string name; Type type; Tensor t; const Lora* lora; float offset; };
+struct Saved { std::string name; Type type; Tensor t; const Lora* lora; float offset; std::vector<int64_t> shape; };
 
 struct Collect : Visit {
     const Checkpoint& from;
@@ -18,13 +18,16 @@ struct Collect : Visit {
         return s && s->type <= Type::bf16 ? s->type : Type::f32;
     }
     void matrix(const std::string& name, Weight& w, int, int) override {
-        all.push_back({name, type_of(name), w.m.w, merge ? w.lora : nullptr, 0});
+        all.push_back({name, type_of(name), w.m.w, merge ? w.lora : nullptr, 0, {w.m.w.rows, w.m.w.cols}});
     }
     void table(const std::string& name, Weight& w, int, int) override {
-        all.push_back({name, type_of(name), w.m.w, nullptr, 0});
+        all.push_back({name, type_of(name), w.m.w, nullptr, 0, {w.m.w.rows, w.m.w.cols}});
     }
     void vector(const std::string& name, Tensor& w, int, float offset) override {
-        all.push_back({name, type_of(name), w, nullptr, offset});
+        all.push_back({name, type_of(name), w, nullptr, offset, {w.cols}});
+    }
+    void filter(const std::string& name, Tensor& w, int channels, int taps) override {
+        all.push_back({name, type_of(name), w, nullptr, 0, {channels, 1, taps}});
     }
 };
 
@@ -40,15 +43,14 @@ void row_of(const Saved& s, int i, std::vector<float>& row) {
 }
 
 void write(const std::string& folder, Session& s, bool merge) {
+    if (get_bool(s.checkpoint.config, "linear_value_heads_tiled", s.checkpoint.who, false))
+        fail(Exit::bad_input, "%s: its value heads stand in GGUF's order, which a Hugging Face directory cannot say; "
+             "merge the original", s.checkpoint.who.c_str());
     Collect collect(s.checkpoint, merge);
     s.model->weights(collect);
     make_folders(folder);
     std::vector<SafetensorsWriter::Item> items;
-    for (const Saved& t : collect.all) {
-        std::vector<int64_t> shape{t.t.rows, t.t.cols};
-        if (t.t.rows == 1) shape = {t.t.cols};
-        items.push_back({t.name, t.type, shape});
-    }
+    for (const Saved& t : collect.all) items.push_back({t.name, t.type, t.shape});
     SafetensorsWriter file(folder + "/model.safetensors", items, {{"format", "pt"}});
     std::vector<float> row;
     std::vector<char> stored;
@@ -60,7 +62,7 @@ void write(const std::string& folder, Session& s, bool merge) {
         for (int r = 0; r < t.t.rows; r++) {
             row_of(t, r, row);
             quantize(t.type, row.data(), stored.data(), row.size());
-            file.write(i, flat ? 0 : r, stored.data(), flat ? t.t.cols : 1);
+            file.write(i, flat ? 0 : r, stored.data(), flat ? t.shape[0] : 1);
         }
     }
     file.commit();

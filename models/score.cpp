@@ -91,8 +91,10 @@ constexpr Name points[] = {{"embed", Point::embed, false},       {"resid_pre", P
                            {"resid_post", Point::resid_post, true}, {"final", Point::final, false},
                            {"logits", Point::final, false}};
 
+bool of_heads(const Name& n) { return n.point == Point::q || n.point == Point::z; }
+
 int width_of(const Model& m, const Name& n, int layer) {
-    if (n.point == Point::q || n.point == Point::z) return m.blocks[layer].heads * m.blocks[layer].head_size;
+    if (of_heads(n)) return m.blocks[layer].heads * m.blocks[layer].head_size;
     return std::string(n.name) == "logits" ? m.vocabulary : m.dim;
 }
 
@@ -120,10 +122,14 @@ std::vector<Tap> parse_points(const Model& m, const std::string& list) {
             if (*rest || l < 0 || l >= m.layers)
                 fail(Exit::usage, "--points %s: blocks are 0 to %d, or *", one.c_str(), m.layers - 1);
             first = int(l), last = first + 1;
+            if (of_heads(*name) && !m.blocks[l].heads)
+                fail(Exit::usage, "--points %s: block %ld is %s; blocks with heads are %s", one.c_str(), l,
+                     m.blocks[l].kind.c_str(), blocks_with_heads(m).c_str());
         }
         for (int l = first; l < last; l++)
-            taps.push_back({base + (name->per_layer ? "." + std::to_string(l) : ""), name->point,
-                            name->per_layer ? l : -1, width_of(m, *name, l), base == std::string("logits")});
+            if (!of_heads(*name) || m.blocks[l].heads)
+                taps.push_back({base + (name->per_layer ? "." + std::to_string(l) : ""), name->point,
+                                name->per_layer ? l : -1, width_of(m, *name, l), base == std::string("logits")});
     }
     return taps;
 }

@@ -30,6 +30,9 @@ Work forward_work(Model& m, int sequences, int from, int tokens, int heads) {
         w.attention += 4.0 * pairs * sequences * b.heads * b.head_size;
         double seen = b.window ? std::min(from + tokens, b.window) : from + tokens;
         w.cache += seen * sequences * b.kv_heads * b.head_size * 2 * 2;        // keys and values, in bf16
+        // A fixed state: looked into twice and added to by every token; read once, written once in 16 positions.
+        w.attention += 6.0 * double(b.state) * sequences * tokens;
+        w.cache += 4.0 * double(b.state) * sequences * (1 + tokens / 16.0);
     }
     return w;
 }

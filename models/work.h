@@ -5,9 +5,9 @@
 // Floating-point operations, a multiplication and an addition counted apart, and bytes.
 struct Work {
     double body = 0, head = 0;          // products with weights: of the blocks; of the head
-    double attention = 0;               // q k^T and weights times v, only the pairs that a mask leaves
+    double attention = 0;               // q k^T and weights times v, only the pairs that a mask leaves; states
     double adapter = 0;                 // products of low-rank updates
-    double weights = 0, cache = 0;      // bytes: every matrix once, as stored; keys and values of the positions seen
+    double weights = 0, cache = 0;      // bytes: every matrix once, as stored; keys and values seen, states
 };
 
 // A forward walk of `tokens` more tokens of each of `sequences` sequences that have `from` already; `heads` rows go

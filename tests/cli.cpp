@@ -657,9 +657,10 @@ TEST_F(Cli, ARunKilledAnywhereEndsWithTheSameBytes) {
     ASSERT_EQ(run_dd(train({"--steps", "12", "--save-every", "2", "--out", t / "straight"})).code, 0);
     const double whole = std::chrono::duration<double>(Clock::now() - begun).count();
     const std::string expected = result(t / "straight");
-    const std::set<std::string> files = files_in(t / "straight");
+    std::set<std::string> files = files_in(t / "straight");
+    files.erase("speed.txt");           // of the process that took the last step, if it lived to write it
     int killed = 0, with_checkpoint = 0;
-    for (int round = 0; round < 25; round++) {
+    for (int round = 0; round < 400 && (killed < 20 || with_checkpoint < 5); round++) {
         std::filesystem::remove_all(run);
         Running r(args, {}, t);
         usleep(unsigned(1e6 * whole * (0.05 + 0.9 * (round * 7 % 25) / 25)));
@@ -671,7 +672,9 @@ TEST_F(Cli, ARunKilledAnywhereEndsWithTheSameBytes) {
         const Ran rest = run_dd(again);
         ASSERT_EQ(rest.code, 0) << rest.err;
         EXPECT_EQ(result(run), expected) << "round " << round;
-        EXPECT_EQ(files_in(run), files) << "nothing half-written is left";
+        std::set<std::string> left = files_in(run);
+        left.erase("speed.txt");
+        EXPECT_EQ(left, files) << "nothing half-written is left";
     }
     EXPECT_GE(killed, 15);
     EXPECT_GE(with_checkpoint, 5);

@@ -205,7 +205,7 @@ void test_rms_norm_back(const Kernels& fast) {
 
 void test_gated(const Kernels& fast) {
     for (Type type : both)
-        for (Gate gate : {Gate::silu, Gate::gelu_tanh})
+        for (Gate gate : {Gate::silu, Gate::gelu_tanh, Gate::sigmoid})
             expect_same(fast, info(type).name, [&](const Kernels& k, Bench& b) {
                 Tensor y = b.out(300, 77, type);
                 k.gated(y, b.in(300, 77, type, 4), b.in(300, 77, type), gate);
@@ -218,7 +218,7 @@ void test_gated(const Kernels& fast) {
 
 void test_gated_back(const Kernels& fast) {
     for (Type type : both)
-        for (Gate gate : {Gate::silu, Gate::gelu_tanh})
+        for (Gate gate : {Gate::silu, Gate::gelu_tanh, Gate::sigmoid})
             for (bool fresh : {false, true})
                 expect_same(fast, info(type).name, [&](const Kernels& k, Bench& b) {
                     Tensor g = b.in(300, 77, type, 4), u = b.in(300, 77, type), dy = b.in(300, 77, type);

@@ -114,5 +114,11 @@ struct Tokens {
 // Zeroed panels for so many: of the pass's own tokens (room 0), or a cache of seqs slots with `room` panels each.
 KeyValues panels(Bench&, Type, int heads, int size, int n, int seqs, int room);
 
+// In files of their own, for kernels.cpp's list.
+void test_convolve(const Kernels&);
+void test_convolve_back(const Kernels&);
+void test_delta(const Kernels&);
+void test_delta_back(const Kernels&);
+
 // Instruction sets of this machine and build, without the scalar one.
 std::vector<const Kernels*> fast_kernels();

@@ -141,7 +141,8 @@ TEST(Split, MatchesAWholeTextOrSaysWhyItCannot) {
     EXPECT_FALSE(matches_whole("q_proj", "model.q_proj", "--flag")) << "the end alone is not the whole";
     EXPECT_FALSE(matches_whole("a|ab", "abc", "--flag"));
     EXPECT_TRUE(matches_whole("a|ab", "ab", "--flag"));
-    std::string runs = std::string(60, 'a') + "b";
+    std::string runs(60, 'a');
+    runs += 'b';
     for (auto [regex, text, says] : {std::array<std::string, 3>{"(q_proj", "q_proj", "parenthesis"},
                                      std::array<std::string, 3>{"(a|aa)+", runs, "limit"}}) {
         std::string why;

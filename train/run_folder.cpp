@@ -148,9 +148,18 @@ void RunFolder::save(Trainer& t, int step, int keep) {
     fs::rename(temp, final, e);
     if (e) fail(Exit::no_resource, "%s: cannot take its name: %s", final.c_str(), e.message().c_str());
     sync_folder(path + "/checkpoints");
+    prune(keep);
+}
 
+// A checkpoint loses its name before its files: killed in between, it is a remnant that sweep() takes away.
+void RunFolder::prune(int keep) {
     const std::vector<int> steps = saved();
-    for (size_t i = size_t(std::max(2, keep)); i < steps.size(); i++) fs::remove_all(checkpoint(steps[i]), e);
+    std::error_code e;
+    for (size_t i = size_t(std::max(2, keep)); i < steps.size(); i++) {
+        const std::string old = checkpoint(steps[i]);
+        fs::rename(old, old + ".tmp", e);
+        fs::remove_all(old + ".tmp", e);
+    }
 }
 
 std::string damage(const std::string& folder) {

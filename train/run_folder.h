@@ -30,6 +30,7 @@ public:
     // Saves the state after `step`; keeps the newest `keep` (at least 2: the one before is there while this is
     // written).
     void save(Trainer&, int step, int keep);
+    void prune(int keep);                               // takes away all checkpoints but the newest
     // Reads the newest checkpoint that is whole into the trainer, drops later lines of the log, and returns its step
     // (0: none). Those passed over are said on stderr with the reason.
     int resume(Trainer&);

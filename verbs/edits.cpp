@@ -32,7 +32,9 @@ struct Reader {
     }
     // Factors of one block's heads: one edit a block and point, so that several heads of a block share it.
     Tensor factors(int b, const std::string& flag) {
-        if (model().blocks[b].heads == 0) fail(Exit::usage, "%s: block %d has no attention heads", flag.c_str(), b);
+        if (model().blocks[b].heads == 0)
+            fail(Exit::usage, "%s: block %d is %s and has no heads at z; blocks with heads are %s", flag.c_str(), b,
+                 model().blocks[b].kind.c_str(), blocks_with_heads(model()).c_str());
         for (Edit& e : edits)
             if (e.what == Edit::scale_heads && e.layer == b) return e.v;
         Tensor v = s.weights.make(1, model().blocks[b].heads);

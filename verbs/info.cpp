@@ -28,9 +28,9 @@ size_t cache_bytes(Session& s, int room) {
     return states.peak;
 }
 
-std::string list_of(const std::map<std::string, int>& counts) {
+std::string list_of(const auto& counts) {
     std::string out;
-    for (const auto& [name, n] : counts) out += (out.empty() ? "" : ", ") + format("%s x %d", name.c_str(), n);
+    for (const auto& [name, n] : counts) out += (out.empty() ? "" : ", ") + format("%s x %zu", name.c_str(), size_t(n));
     return out;
 }
 
@@ -50,10 +50,12 @@ void verb::info(const Flags&) {
     size_t stored = 0;
     for (const Stored& t : s->checkpoint.tensors()) types[t.dtype]++, stored += t.bytes;
     for (const Model::Block& b : m.blocks)
-        heads[format("%d/%d heads of %d%s", b.heads, b.kv_heads, b.head_size,
-                     b.window ? format(", window %d", b.window).c_str() : "")]++;
+        heads[!b.heads ? b.kind
+                       : format("%d/%d heads of %d%s", b.heads, b.kv_heads, b.head_size,
+                                b.window ? format(", window %d", b.window).c_str() : "")]++;
     size_t long_room = 4096,
-           per_token = (cache_bytes(*s, int(2 * long_room)) - cache_bytes(*s, int(long_room))) / long_room;
+           per_token = (cache_bytes(*s, int(2 * long_room)) - cache_bytes(*s, int(long_room))) / long_room,
+           per_sequence = cache_bytes(*s, int(long_room)) - per_token * long_room;
     size_t packed = packed_bytes(*s->model, s->k, s->operand);
     size_t parameters = parameter_count(*s->model);
     std::map<std::string, int> others = s->checkpoint.unused({}).other_parts;
@@ -79,6 +81,7 @@ void verb::info(const Flags&) {
                  {{"stored", stored},
                   {"packed", packed},
                   {"cache_per_token", per_token},
+                  {"cache_per_sequence", per_sequence},
                   {"cache_4096_tokens", cache_bytes(*s, 4096)}}},
                 {"tokenizer", s->tokenizer() ? Json(s->tokenizer()->kind()) : Json(nullptr)},
                 {"chat_format", chat ? Json(chat->name) : Json(nullptr)},
@@ -95,9 +98,9 @@ void verb::info(const Flags&) {
     put(format("  attention    %s\n", list_of(heads).c_str()));
     put(format("  tensors      %zu: %s; of other parts, left alone: %s\n", s->checkpoint.tensors().size(),
                list_of(types).c_str(), others.empty() ? "none" : list_of(others).c_str()));
-    put(format("  memory       %.1f MB stored, %.1f MB packed (%s, %s), cache %.1f KB a token\n", double(stored) * 1e-6,
-               double(packed) * 1e-6, s->k.name, s->operand == Type::f32 ? "f32" : "bf16",
-               double(per_token) * 1e-3));
+    put(format("  memory       %.1f MB stored, %.1f MB packed (%s, %s), cache %.1f KB a token, %.1f KB a sequence\n",
+               double(stored) * 1e-6, double(packed) * 1e-6, s->k.name, s->operand == Type::f32 ? "f32" : "bf16",
+               double(per_token) * 1e-3, double(per_sequence) * 1e-3));
     put(format("  tokenizer    %s\n", s->tokenizer() ? s->tokenizer()->kind().c_str() : "none"));
     put(format("  chat format  %s\n", chat ? chat->name : "none known"));
     put("  stops        " + ends + "\n");

@@ -4,25 +4,28 @@
 #include "../kernels/parallel.h"
 #include "../kernels/quant.h"
 #include "../kernels/random.h"
-#include "../models/model.h"
+#include "../models/checkpoint.h"
 #include "../models/presets.h"
 #include "common.h"
 #include "verbs.h"
 
 namespace {
 
-struct Planned { std::string name; int rows, cols; bool vector; float offset; };
+struct Planned { std::string name; int rows, cols; bool vector; float offset; std::vector<int64_t> shape; };
 
 struct List : Visit {
     std::vector<Planned> all;
     void matrix(const std::string& name, Weight&, int out, int in) override {
-        all.push_back({name, out, in, false, 0});
+        all.push_back({name, out, in, false, 0, {out, in}});
     }
     void table(const std::string& name, Weight&, int rows, int cols) override {
-        all.push_back({name, rows, cols, false, 0});
+        all.push_back({name, rows, cols, false, 0, {rows, cols}});
     }
     void vector(const std::string& name, Tensor&, int n, float offset) override {
-        all.push_back({name, 1, n, true, offset});
+        all.push_back({name, 1, n, true, offset, {n}});
+    }
+    void filter(const std::string& name, Tensor&, int channels, int taps) override {
+        all.push_back({name, channels, taps, false, 0, {channels, 1, taps}});
     }
 };
 
@@ -91,9 +94,9 @@ NewModel new_model(const std::string& config_json, const std::string& preset) {
 
 void init_model(NewModel sizes, const std::string& out, uint64_t seed, const std::string& type,
                 const std::string& tokenizer) {
-    Json& config = sizes.config;
+    Json &config = sizes.config, text = text_config(config, sizes.who);
     const std::string& who = sizes.who;
-    std::string kind = get_string(config, "model_type", who), known;
+    std::string kind = get_string(text, "model_type", who), known;
     const Architecture* a = nullptr;
     for (const Architecture& x : architectures()) {
         known += (known.empty() ? "" : ", ") + x.model_types[0];
@@ -103,16 +106,15 @@ void init_model(NewModel sizes, const std::string& out, uint64_t seed, const std
     if (!a)
         fail(Exit::bad_input, "%s: model_type \"%s\" is not known; known: %s", who.c_str(), kind.c_str(),
              known.c_str());
-    std::unique_ptr<Model> model = a->make(config, who);
+    std::unique_ptr<Model> model = a->make(text, who);
     List list;
     model->weights(list);
     Type to = type == "f32" ? Type::f32 : type == "f16" ? Type::f16 : Type::bf16;
-    float range = float(get_number(config, "initializer_range", who, 0.02));
+    float range = float(get_number(text, "initializer_range", who, 0.02));
 
     make_folders(out);
     std::vector<SafetensorsWriter::Item> items;
-    for (const Planned& p : list.all)
-        items.push_back({p.name, to, p.vector ? std::vector<int64_t>{p.cols} : std::vector<int64_t>{p.rows, p.cols}});
+    for (const Planned& p : list.all) items.push_back({p.name, to, p.shape});
     SafetensorsWriter file(out + "/model.safetensors", items, {{"format", "pt"}});
     constexpr int block = 1024;                 // rows made together
     for (size_t i = 0; i < list.all.size(); i++) {
@@ -123,8 +125,9 @@ void init_model(NewModel sizes, const std::string& out, uint64_t seed, const std
             parallel(n, [&](int r, int) {
                 std::vector<float> row(p.cols, 1 - p.offset);
                 Random random(seed, i << 32 | uint32_t(first + r), 0x696e6974);         // "init"
-                for (float& v : row)
-                    if (!p.vector) v = range * random.normal();
+                if (!model->begin(p.name, row.data(), p.cols, random))
+                    for (float& v : row)
+                        if (!p.vector) v = range * random.normal();
                 quantize(to, row.data(), stored.data() + r * row_bytes(to, p.cols), row.size());
             });
             file.write(i, p.vector ? 0 : first, stored.data(), p.vector ? p.cols : n);

@@ -102,8 +102,9 @@ void run(Trainer& t, RunFolder& folder, Session& s, int first) {
                  t.steps(), folder.path.c_str());
         }
     }
+    folder.prune(o.keep);               // a run killed between its last checkpoint and here has one too many
     folder.write_result(t, s);
-    if (seconds == 0) return;
+    if (seconds == 0) return;           // nothing was left to do, nothing was timed
     // Products of the body for every token and of the head for every target: forward, and back to the activations;
     // where the weights themselves are trained, back to them as well.
     Work w = forward_work(*s.model, 1, 0, 1, 1);

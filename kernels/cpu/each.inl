@@ -55,3 +55,8 @@ INLINE F exp2(F x) {
 }
 INLINE F sigmoid(F x) { return set(1) / (set(1) + exp2(-x * set(log2e))); }
 INLINE F tanh(F x) { return set(1) - set(2) / (set(1) + exp2(x * set(2 * log2e))); }
+INLINE F softplus(F x) {
+    F t = exp2(-max(x, -x) * set(log2e)), s = t / (set(2) + t), z = s * s, p = set(1 / 15.f);
+    for (float c : {1 / 13.f, 1 / 11.f, 1 / 9.f, 1 / 7.f, 1 / 5.f, 1 / 3.f, 1.f}) p = fma(p, z, set(c));
+    return max(x, set(0)) + set(2) * s * p;
+}

@@ -14,6 +14,9 @@
 #include "rest.inl"
 #include "attention.inl"
 #include "attention_back.inl"
+#include "convolve.inl"
+#include "delta.inl"
+#include "delta_back.inl"
 
 static void overlay(Kernels& k) {
     k = {k.name, k.bf16,

@@ -1,5 +1,5 @@
-// ref.cpp - the scalar reference. Slow on purpose: this file, ref_products.cpp and ref_attention.cpp say what each
-// kernel of list.h means, to the bit.
+// ref.cpp - the scalar reference. Slow on purpose: this file and the other ref_*.cpp say what each kernel
+// of list.h means, to the bit.
 #include "ref.h"
 #include <cstring>
 #include <vector>
@@ -98,10 +98,13 @@ void rms_norm_back(Tensor dx, Tensor dw, Tensor dy, Tensor x, Tensor w, Tensor r
 
 // f(g) and its derivative.
 static void gate(float g, Gate kind, float* f, float* df) {
+    float s = sigmoid(g);
     if (kind == Gate::silu) {
-        float s = sigmoid(g);
         *f = g * s;
         *df = s * (1 + g * (1 - s));
+    } else if (kind == Gate::sigmoid) {
+        *f = s;
+        *df = s * (1 - s);
     } else {                // x (1 + tanh(k (x + 0.044715 x^3))) / 2
         float cube = 0.044715f * g * g, t = tanh(0.79788456f * (g * (1 + cube)));
         *f = 0.5f * g * (1 + t);

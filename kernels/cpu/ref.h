@@ -52,6 +52,13 @@ inline float exp2(float x) {
 inline float sigmoid(float x) { return 1 / (1 + exp2(-x * log2e)); }
 inline float tanh(float x) { return 1 - 2 / (1 + exp2(x * (2 * log2e))); }
 
+// log(1 + e^x) = max(x, 0) + log(1 + t), t = e^-|x|; and log(1 + t) = 2 artanh(t / (2 + t)), by its series.
+inline float softplus(float x) {
+    float t = exp2((x > 0 ? -x : x) * log2e), s = t / (2 + t), z = s * s, p = 1 / 15.f;
+    for (float c : {1 / 13.f, 1 / 11.f, 1 / 9.f, 1 / 7.f, 1 / 5.f, 1 / 3.f, 1.f}) p = std::fmaf(p, z, c);
+    return (x > 0 ? x : 0) + 2 * s * p;
+}
+
 #define K(name, args) void name args;
 DD_KERNELS(K)
 #undef K

@@ -40,6 +40,10 @@ template <Gate kind> INLINE Gated gate(F g) {
         F s = sigmoid(g);
         return {g * s, s * (set(1) + g * (set(1) - s))};
     }
+    if (kind == Gate::sigmoid) {
+        F s = sigmoid(g);
+        return {s, s * (set(1) - s)};
+    }
     F cube = set(0.044715f) * g * g, t = tanh(set(0.79788456f) * (g * (set(1) + cube)));
     return {set(0.5f) * g * (set(1) + t), set(0.5f) * (set(1) + t) + set(0.5f) * g * (set(1) - t * t) *
                                                                         (set(0.79788456f) * (set(1) + set(3) * cube))};
@@ -49,7 +53,9 @@ template <Gate kind> void gated_as(Tensor y, Tensor g, Tensor u) {
     each(y.count(), [&](size_t i, int n) BODY { put(y, i, gate<kind>(get(g, i, n)).f * get(u, i, n), n); });
 }
 static void gated(Tensor y, Tensor g, Tensor u, Gate kind) {
-    (kind == Gate::silu ? gated_as<Gate::silu> : gated_as<Gate::gelu_tanh>)(y, g, u);
+    (kind == Gate::silu      ? gated_as<Gate::silu>
+     : kind == Gate::sigmoid ? gated_as<Gate::sigmoid>
+                             : gated_as<Gate::gelu_tanh>)(y, g, u);
 }
 
 template <Gate kind> void gated_back_as(Tensor dg, Tensor du, Tensor dy, Tensor g, Tensor u) {
@@ -61,7 +67,9 @@ template <Gate kind> void gated_back_as(Tensor dg, Tensor du, Tensor dy, Tensor 
     });
 }
 static void gated_back(Tensor dg, Tensor du, Tensor dy, Tensor g, Tensor u, Gate kind) {
-    (kind == Gate::silu ? gated_back_as<Gate::silu> : gated_back_as<Gate::gelu_tanh>)(dg, du, dy, g, u);
+    (kind == Gate::silu      ? gated_back_as<Gate::silu>
+     : kind == Gate::sigmoid ? gated_back_as<Gate::sigmoid>
+                             : gated_back_as<Gate::gelu_tanh>)(dg, du, dy, g, u);
 }
 
 static void rotations(Tensor t, const int* pos, const float* freq, int pairs) {
