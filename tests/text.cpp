@@ -133,7 +133,7 @@ TEST(Split, RefusesWhatMeansSomethingElseInOniguruma) {
                               "a{1,2}+", "a{2}?", "a{,2}", R"(\v)", R"([\h])", "\\"})
         expect(regex, "which is not built");
     for (const char* regex : {"(", "[a", "a**", R"(\p{Nonsense})", R"(\p{L)"}) expect(regex, "does not compile");
-    expect_refused([] { split("(?:a|aa)+$", std::string(60, 'a') + "b"); }, "pattern", 4096, "gives up");
+    expect_refused([] { split("(?:a|aa)+$", std::string(60, 'a').append("b")); }, "pattern", 4096, "gives up");
 }
 
 TEST(Split, MatchesAWholeTextOrSaysWhyItCannot) {
