@@ -90,8 +90,10 @@ void time(Measured& m, const std::function<void()>& f, int reps, double least = 
     f();
     m.resident = peak_resident_memory();                // before the bandwidth probe takes its own
     take_kernel_times();
-    m.t = probe::measure(f, m.limit, reps, least);
+    int runs = 0;
+    m.t = probe::measure([&] { f(), runs++; }, m.limit, reps, least);
     m.kernels = take_kernel_times();
+    for (KernelTime& k : m.kernels) k.seconds /= runs, k.calls /= runs;
 }
 
 // The most memory that was resident, counted from here on.
@@ -215,9 +217,7 @@ Json row(const Measured& m) {
     r["giga_per_second"] = m.counted / m.t.seconds * 1e-9;
     r["limit"] = probe::name(m.limit), r["limit_giga_per_second"] = m.t.limit;
     r["share"] = m.counted / m.t.seconds * 1e-9 / m.t.limit;
-    double all = 0;
-    for (const KernelTime& k : m.kernels) all += k.seconds;
-    for (const KernelTime& k : m.kernels) r["kernels"][k.name] = {{"share", k.seconds / all}, {"calls", k.calls}};
+    for (const KernelTime& k : m.kernels) r["kernels"][k.name] = {{"seconds", k.seconds}, {"calls", k.calls}};
     return r;
 }
 
@@ -238,12 +238,14 @@ void print(const Measured& m) {
     if (m.t.rejected) printf(", %d dropped", m.t.rejected);
     if (m.resident) printf(", %.2f GB", double(m.resident) * 1e-9);
     printf("\n");
-    double all = 0;
-    for (const KernelTime& k : m.kernels) all += k.seconds;
-    for (const KernelTime& k : m.kernels)
-        if (k.seconds > 0.005 * all)
-            printf("          %-16s %5.1f %%  %.1f us a call\n", k.name.c_str(), 100 * k.seconds / all,
+    double rest = m.t.seconds;
+    for (const KernelTime& k : m.kernels) {
+        rest -= k.seconds;
+        if (k.seconds > 0.005 * m.t.seconds)
+            printf("          %-16s %5.1f %%, %.1f us a call\n", k.name.c_str(), 100 * k.seconds / m.t.seconds,
                    1e6 * k.seconds / double(k.calls));
+    }
+    if (!m.kernels.empty()) printf("          %-16s %5.1f %%\n", "elsewhere", 100 * rest / m.t.seconds);
     fflush(stdout);
 }
 

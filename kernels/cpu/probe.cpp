@@ -170,11 +170,13 @@ Timing measure(const std::function<void()>& f, Limit limit, int wanted, double l
     f();
     double start = now();
     f();
-    int repeat = std::max(1, int(std::ceil(least / (now() - start))));
+    double once = now() - start, patience = std::max(20.0, 6 * wanted * std::max(least, once));
+    int repeat = std::max(1, int(std::ceil(least / once)));
+    auto begun = std::chrono::steady_clock::now();
     std::vector<double> times, work;
     Timing t;
-    for (int tries = 0; tries < 5 * wanted && int(times.size()) < wanted; tries++) {
-        if (tries == 2 * wanted && times.empty()) break;        // a neighbour who stays
+    while (int(times.size()) < wanted) {
+        if (std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count() > patience) break;
         double others = others_seconds(), from = now(), before = limit();
         start = now();
         for (int i = 0; i < repeat; i++) f();
@@ -187,7 +189,7 @@ Timing measure(const std::function<void()>& f, Limit limit, int wanted, double l
         bool steady = low > 0.9 * high && (limit == bandwidth || low > 0.88 * top);
         if (!alone || !steady) {
             t.rejected++;
-            std::this_thread::sleep_for(std::chrono::milliseconds(30));
+            std::this_thread::sleep_for(std::chrono::milliseconds(100));
             continue;
         }
         times.push_back(seconds / repeat), work.push_back(seconds / repeat * (before + after) / 2);
