@@ -75,7 +75,8 @@ struct Facts {
     std::string question;
     std::string value;                          // what the needed fact says; the answer, where it is stated
     std::string other_value;                    // a value of the same sort that another fact states
-    std::string basis, missing;                 // how an answer and an abstention name what they rest on
+    std::string wanted;                         // what the needed fact tells: "how many plums Ann has"
+    std::string follows, readings;              // kind `reading`: what it leads to, and what is open without it
     std::vector<std::vector<std::string>> asked;        // the subject and the relation, each with its spellings
     bool number = false;                        // the value is a number, else a word
 };

@@ -191,12 +191,7 @@ std::vector<Relation> relations(std::string_view text) {
             if (next >= text.size() || !(digit(text[next]) || text[next] == '(' || text[next] == '-')) break;
             at = next;
         }
-        if (r.sides.size() < 2) {
-            do i++;
-            while (i < text.size() && digit(text[i]) && digit(text[i - 1]));
-            continue;
-        }
-        if (may_begin(text, i, r) && !goes_on(text, at)) out.push_back(r);
+        if (r.sides.size() > 1 && may_begin(text, i, r) && !goes_on(text, at)) out.push_back(r);
         i = std::max(at, i + 1);
     }
     return out;

@@ -93,11 +93,13 @@ std::string plain(std::string_view text) {
             }
         }
         const bool word_begins = letter(c) && uint8_t(c) < 0x80 && (i == 0 || !letter(text[i - 1]));
-        if (uint8_t(c) >= 0x80 || c == '\\' || c == '$' || c == '`' || c == '_' || word_begins)
-            if (const Spelling* s = take(signs, text, i, false) ?: word_begins ? take(words, text, i, true) : nullptr) {
-                out += s->to;
-                continue;
-            }
+        const bool sign = uint8_t(c) >= 0x80 || c == '\\' || c == '$' || c == '`' || c == '_';
+        if (const Spelling* s = sign          ? take(signs, text, i, false)
+                                : word_begins ? take(words, text, i, true)
+                                              : nullptr) {
+            out += s->to;
+            continue;
+        }
         if (c == '*') {
             out += star(text, i, out);
             continue;

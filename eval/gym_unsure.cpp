@@ -16,45 +16,40 @@ enum class List { people, places, food, thing, number, day, verb, past };
 // wordings that ask through a group, {S} is in the group of colour {k}; {R} is what such a group holds, if anything.
 struct Scenario {
     List subject, relation, value;
-    const char *fact, *question;
-    const char *basis, *missing;            // as an answer says it
-    const char* link = nullptr;             // which group {S} is in; then `fact` is about the group
-    const char* group = nullptr;            // the word that the question has for it
+    const char *fact, *question, *wanted;       // wanted: what the needed fact tells, as an answer names it
+    const char* link = nullptr;                 // which group {S} is in; then `fact` is about the group
+    const char* group = nullptr;                // the word that the question has for it
+    const char* follows = nullptr;              // `fact` within a sentence
 };
 
 // The first 9 common and the first 2 test-only wordings ask directly, the others through a group.
 constexpr int general = 9, general_fresh = 2;
 constexpr Scenario scenarios[] = {
-    {List::people, List::food, List::number, "{S} has {V} {R}", "How many {R} does {S} have?", "{S} has {V} {R}",
-     "how many {R} {S} has"},
-    {List::people, List::thing, List::number, "{S} bought {V} {R}", "How many {R} did {S} buy?", "{S} bought {V} {R}",
+    {List::people, List::food, List::number, "{S} has {V} {R}", "How many {R} does {S} have?", "how many {R} {S} has"},
+    {List::people, List::thing, List::number, "{S} bought {V} {R}", "How many {R} did {S} buy?",
      "how many {R} {S} bought"},
     {List::places, List::thing, List::number, "The shop in {S} has {V} {R}", "How many {R} does the shop in {S} have?",
-     "the shop in {S} has {V} {R}", "how many {R} the shop in {S} has"},
+     "how many {R} the shop in {S} has"},
     {List::people, List::food, List::number, "{S} ordered {V} {R}", "What number of {R} did {S} order?",
-     "{S} ordered {V} {R}", "what number of {R} {S} ordered"},
-    {List::people, List::verb, List::places, "{S} {R} in {V}", "Where does {S} {r}?", "{S} {R} in {V}",
-     "where {S} {R}"},
-    {List::people, List::verb, List::day, "{S} {R} on {V}", "On which day does {S} {r}?", "{S} {R} on {V}",
-     "on which day {S} {R}"},
-    {List::thing, List::past, List::people, "{V} {R} the {S}", "Who {R} the {S}?", "{V} {R} the {S}",
-     "who {R} the {S}"},
+     "what number of {R} {S} ordered"},
+    {List::people, List::verb, List::places, "{S} {R} in {V}", "Where does {S} {r}?", "where {S} {R}"},
+    {List::people, List::verb, List::day, "{S} {R} on {V}", "On which day does {S} {r}?", "on which day {S} {R}"},
+    {List::thing, List::past, List::people, "{V} {R} the {S}", "Who {R} the {S}?", "who {R} the {S}"},
     {List::thing, List::past, List::places, "The {S} was {R} in {V}", "Where was the {S} {R}?",
-     "the {S} was {R} in {V}", "where the {S} was {R}"},
-    {List::thing, List::past, List::day, "The {S} was {R} on {V}", "When was the {S} {R}?", "the {S} was {R} on {V}",
-     "when the {S} was {R}"},
+     "where the {S} was {R}"},
+    {List::thing, List::past, List::day, "The {S} was {R} on {V}", "When was the {S} {R}?", "when the {S} was {R}"},
     {List::people, List::food, List::number, "{K} {D} hold {V} {R}", "How many {R} are in {S}'s {C}?",
-     "{k} {D} hold {V} {R}", "which {C} {S} has", "{S} has a {k} {C}", "{C}"},
+     "which {C} {S} has", "{S} has a {k} {C}", "{C}", "{k} {D} hold {V} {R}"},
     {List::people, List::day, List::day, "The {k} team meets on {V}", "When does {S}'s team meet?",
-     "the {k} team meets on {V}", "which team {S} is in", "{S} is in the {k} team", "team"},
+     "which team {S} is in", "{S} is in the {k} team", "team", "the {k} team meets on {V}"},
     {List::people, List::places, List::places, "The {k} bus goes to {V}", "Where does {S}'s bus go?",
-     "the {k} bus goes to {V}", "which bus {S} takes", "{S} takes the {k} bus", "bus"},
+     "which bus {S} takes", "{S} takes the {k} bus", "bus", "the {k} bus goes to {V}"},
     {List::people, List::thing, List::number, "{V} {R} belong to {S}", "How many of the {R} belong to {S}?",
-     "{V} {R} belong to {S}", "how many {R} belong to {S}"},
+     "how many {R} belong to {S}"},
     {List::people, List::verb, List::places, "Near {V} is where {S} {R}", "Near which town does {S} {r}?",
-     "near {V} is where {S} {R}", "near which town {S} {R}"},
+     "near which town {S} {R}"},
     {List::people, List::people, List::people, "{V} cleans the {k} room", "By whom is {S}'s room cleaned?",
-     "{V} cleans the {k} room", "which room {S} sleeps in", "{S} sleeps in the {k} room", "room"},
+     "which room {S} sleeps in", "{S} sleeps in the {k} room", "room", "{V} cleans the {k} room"},
 };
 static_assert(std::size(scenarios) == wordings);
 
@@ -123,7 +118,7 @@ struct Pair {
     Missing kind = Missing::entity;
     std::vector<std::string> facts, keys;       // as sentences and as canonical roles; the needed one stands first
     std::string replacement, replacement_key;
-    Facts words;                                // question, value, other_value, basis, missing, asked, number
+    Facts words;                                // what does not depend on the twin
     std::string question_key;
 };
 
@@ -176,8 +171,7 @@ bool draw_general(Pair& pair, const Scenario& s, int level, Random& random) {
     pair.words.question = fill(s.question, slots);
     pair.words.value = needed.value.says;
     pair.words.other_value = facts[1].value.says;
-    pair.words.basis = fill(s.basis, slots);
-    pair.words.missing = fill(s.missing, slots);
+    pair.words.wanted = fill(s.wanted, slots);
     pair.words.asked = {{needed.subject.says}, {needed.relation.says, needed.relation.asks}};
     pair.question_key = needed.subject.says + ":" + needed.relation.says;
     return true;
@@ -226,10 +220,10 @@ bool draw_by_group(Pair& pair, const Scenario& s, int level, Random& random) {
     pair.words.question = fill(s.question, own);
     pair.words.value = value.says;
     pair.words.other_value = other_value.says;
-    pair.words.basis = fill(s.link, own) + ", and " + fill(s.basis, own);
+    pair.words.wanted = fill(s.wanted, own);
+    pair.words.follows = fill(s.follows, own);
     const bool first = random.below(2) == 0;        // the order in which the readings are named
-    pair.words.missing = fill(s.missing, own) + ", so it may be " + (first ? value.says : other_value.says) + " or " +
-                         (first ? other_value.says : value.says);
+    pair.words.readings = (first ? value.says : other_value.says) + " or " + (first ? other_value.says : value.says);
     pair.words.asked = {{subject.says}, {noun}};
     pair.question_key = subject.says + ":" + noun;
     return true;
@@ -298,25 +292,19 @@ std::string unsure_text(const Item& item) {
 
 namespace {
 
-size_t words(const std::string& s) { return size_t(1 + std::count(s.begin(), s.end(), ' ')); }
-
-// An answer or an abstention, in equally many words, so that the length of an answer tells nothing.
+// The closest fact first, then whether it tells what is asked: who has quoted it has what it takes to decide. An answer
+// and an abstention have equally many words, so that the length of an answer tells nothing.
 std::string unsure_answer(const Item& item, bool claims) {
     static const char* const starts[] = {"Let me check the facts: ", "I check the facts: ", "Checking the facts: "};
-    static const char* const says[] = {"yes, ", "they say ", "they say that ", "they do say that ",
-                                       "it is said there that ", "one of them does say that ",
-                                       "as one of them does say, "};
-    static const char* const lacks[] = {"unsaid is ", "none says ", "nothing there says ", "they do not say ",
-                                        "they do not tell us ", "none of them tells us ", "but none of them tells us "};
-    constexpr size_t shortest = 3;
     Random random = stream(item.name, Purpose::answer);
-    const std::string start = pick(starts, random);
-    const size_t basis = words(item.facts.basis), missing = words(item.facts.missing);
-    const size_t longer = std::max(basis, missing) + shortest;
-    require(longer <= std::min(basis, missing) + std::size(says), "gym: no lead of %zu words for \"%s\"",
-            longer - std::min(basis, missing), item.facts.question.c_str());
-    if (claims) return start + says[longer - basis - 1] + item.facts.basis + ". Answer: " + item.facts.value;
-    return start + lacks[longer - missing - 1] + item.facts.missing + ". Answer: unknown";
+    const Facts& f = item.facts;
+    std::string text = std::string(pick(starts, random)) + "\"" + f.stated[f.place] + "\" is closest, " +
+                       (claims ? "and it says " : "but none says ") + f.wanted;
+    if (!f.follows.empty()) {
+        const bool five = std::count(f.follows.begin(), f.follows.end(), ' ') == 4;
+        text += claims ? ", and " + f.follows : (five ? ", so it is " : ", so it may be ") + f.readings;
+    }
+    return text + ". Answer: " + (claims ? f.value : "unknown");
 }
 
 }  // namespace
