@@ -27,10 +27,10 @@ struct Timing {
 };
 
 // Times f until `wanted` repetitions of at least `least` seconds are accepted, or 20 seconds, or six times what they
-// should take, have passed; two more go before, unmeasured. A repetition counts when the probe before and after it agree
-// within 10 %, neither fell under 88 % of the best that this process has seen of a compute probe, and nobody else used
-// more than 3 % of the processors meanwhile. With one thread the clock is its own processor time, and neighbours do not
-// count.
+// should take, have passed; two more go before, unmeasured. A repetition counts when the probe before and after it
+// agree within 10 %, neither fell under 88 % of the best that this process has seen of a compute probe, and nobody
+// else used more than 3 % of the processors meanwhile. With one thread the clock is its own processor time, and
+// neighbours do not count.
 Timing measure(const std::function<void()>& f, Limit, int wanted = 7, double least = 0.02);
 
 double now();                   // seconds of the clock that measure uses

@@ -279,7 +279,7 @@ TEST_F(Cli, StdoutCarriesDataOnly) {
         if (args[0] != "tokenize" && args[0] != "render" && args[0] != "env") quiet.push_back("--quiet");
         const Ran again = run_dd(quiet);
         EXPECT_EQ(again.err, "");
-        auto steady = [](const std::string& out) {      // what another run must say again: not the time, nor free memory
+        auto steady = [](const std::string& out) {          // without the time and the free memory
             return out.substr(0, std::min(out.find("\"seconds\""), out.find("\"memory_available_bytes\"")));
         };
         EXPECT_EQ(steady(again.out), steady(r.out));
