@@ -53,6 +53,12 @@ for b in json.load(open(f"{temp}/kernels.json"))["benchmarks"]:
     kernel, shape = b["name"].split("/min_time")[0].split("/", 1)
     unit = "GFLOP/s" if "GFLOP/s" in b else "GB/s"
     out += f"| {kernel} | {shape} | {b[unit]:.0f} {unit} | {b['share']:.2f} | {'disturbed' if b['disturbed'] else ''} |\n"
+# What other scripts measured stays, from its heading on.
+try:
+    old = open("bench/RESULTS.md").read()
+    out += "\n" + old[old.index("## Against "):]
+except (FileNotFoundError, ValueError):
+    pass
 open("bench/RESULTS.md", "w").write(out)
 PY
 echo "bench: written to bench/RESULTS.md" >&2
