@@ -196,15 +196,15 @@ void linear_attention() {
     first[0] = 0, first[1] = n;
     Rows b{n, 1, nullptr, counting(n), first, counting(16)};
     DeltaRule r{16, 16, 128, 128};
-    auto wide = [](int rows = n) { return tensor(rows, channels, operand); };
-    auto few = [](int rows = n) { return tensor(rows, 16, operand); };
-    Tensor x = wide(), y = wide(), dx = fresh(wide()), w = tensor(1, 4 * channels), dw = tensor(1, 4 * channels);
+    auto wide = [](int rows) { return tensor(rows, channels, operand); };
+    auto few = [](int rows) { return tensor(rows, 16, operand); };
+    Tensor x = wide(n), y = wide(n), dx = fresh(wide(n)), w = tensor(1, 4 * channels), dw = tensor(1, 4 * channels);
     double bytes = double(x.bytes());
     cases.push_back({"convolve", "512 x 6144, 4 taps", 0, 2 * bytes, [=] { k.convolve(y, x, w, {}, b); }});
     cases.push_back({"convolve_back", "512 x 6144, 4 taps", 0, 3 * bytes,
                      [=] { k.convolve_back(dx, dw, y, x, w, b); }});
-    Tensor a = few(), beta = few(), rate = tensor(1, 16), bias = tensor(1, 16), o = tensor(n, 2048, operand);
-    Tensor da = fresh(few()), db = fresh(few());
+    Tensor a = few(n), beta = few(n), rate = tensor(1, 16), bias = tensor(1, 16), o = tensor(n, 2048, operand);
+    Tensor da = fresh(few(n)), db = fresh(few(n));
     // Of a chunk's row: the state read twice and written, its keys met twice, u twice; back: see delta_back.inl.
     double state = 128 * 128, there = 2 * (3 * state + 2 * 16 * 128 + 16 * 128) * 16 * n;
     double back = there + 2 * (7 * state + 9 * 16 * 128) * 16 * n;

@@ -41,43 +41,60 @@ template <bool nibbles> INLINE Two float_pair(const char* group, int j, int v, F
 
 // ---- few rows: unpacked in registers on the way from memory
 
+// One panel times R rows of x in pairs, G groups at a time: a group's sixteen steps wait for each other, another group's
+// do not.
+template <bool nibbles, int R, int G>
+INLINE void add_groups(const Groups& q, const char* group, const uint32_t* x, long ldx, const float* sums,
+                       Nibbles table, F (&acc)[R][2], F (&low)[R][2]) {
+    for (size_t line = 0; line < G * q.step; line += 64) prefetch(group + ahead + line);
+    F t[G][R][2];
+#pragma GCC unroll 8
+    for (int i = 0; i < R; i++)
+#pragma GCC unroll 2
+        for (int h = 0; h < G; h++) t[h][i][0] = t[h][i][1] = set(0);
+    for (int first = 0; first < q.pairs; first += 8)
+#pragma GCC unroll 8
+        for (int j = 0; j < 8; j++)
+#pragma GCC unroll 2
+            for (int h = 0; h < G; h++) {
+                Q b[2] = {quant_pair<nibbles>(group + h * q.step, first + j, 0, table),
+                          quant_pair<nibbles>(group + h * q.step, first + j, 1, table)};
+#pragma GCC unroll 8
+                for (int i = 0; i < R; i++) {
+                    I a = spread(x + i * ldx + h * q.pairs + first + j);
+                    t[h][i][0] = dot(t[h][i][0], a, b[0]);
+                    t[h][i][1] = dot(t[h][i][1], a, b[1]);
+                }
+            }
+#pragma GCC unroll 2
+    for (int h = 0; h < G; h++, group += q.step)
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; v++) {
+            F d = scale(group + q.scales, q.half, v);
+#pragma GCC unroll 8
+            for (int i = 0; i < R; i++) acc[i][v] = fma(t[h][i][v], d, acc[i][v]);
+            if (!q.minimum) continue;
+            F m = scale(group + q.minima, q.half, v);
+#pragma GCC unroll 8
+            for (int i = 0; i < R; i++) low[i][v] = fma(set(sums[i * q.n + h]), m, low[i][v]);
+        }
+}
+
 // Rows row .. row+R-1 of x in pairs times one panel; c is R rows of 32, 64 apart.
 template <bool nibbles, int R>
 __attribute__((noinline)) void few_pairs(const Groups& q, const uint32_t* x, long ldx, long row, float* c) {
+    constexpr int G = R == 1 ? 2 : 1;
     const Nibbles table = nibble_table(q.zero);
     F acc[R][2], low[R][2];
 #pragma GCC unroll 8
     for (int i = 0; i < R; i++) acc[i][0] = acc[i][1] = low[i][0] = low[i][1] = set(0);
     x += row * ldx;
     const char* group = q.panel[0];
-    for (int g = 0; g < q.n; g++, group += q.step, x += q.pairs) {
-        for (size_t line = 0; line < q.step; line += 64) prefetch(group + ahead + line);
-        F t[R][2];
-#pragma GCC unroll 8
-        for (int i = 0; i < R; i++) t[i][0] = t[i][1] = set(0);
-        for (int first = 0; first < q.pairs; first += 8)
-#pragma GCC unroll 8
-            for (int j = 0; j < 8; j++) {
-                Q b[2] = {quant_pair<nibbles>(group, first + j, 0, table),
-                          quant_pair<nibbles>(group, first + j, 1, table)};
-#pragma GCC unroll 8
-                for (int i = 0; i < R; i++) {
-                    I a = spread(x + i * ldx + first + j);
-                    t[i][0] = dot(t[i][0], a, b[0]);
-                    t[i][1] = dot(t[i][1], a, b[1]);
-                }
-            }
-#pragma GCC unroll 2
-        for (int v = 0; v < 2; v++) {
-            F d = scale(group + q.scales, q.half, v);
-#pragma GCC unroll 8
-            for (int i = 0; i < R; i++) acc[i][v] = fma(t[i][v], d, acc[i][v]);
-            if (!q.minimum) continue;
-            F m = scale(group + q.minima, q.half, v);
-#pragma GCC unroll 8
-            for (int i = 0; i < R; i++) low[i][v] = fma(set(q.sums[(row + i) * q.n + g]), m, low[i][v]);
-        }
-    }
+    const float* sums = q.sums + row * q.n;
+    int g = 0;
+    for (; g + G <= q.n; g += G, group += G * q.step, x += G * q.pairs, sums += G)
+        add_groups<nibbles, R, G>(q, group, x, ldx, sums, table, acc, low);
+    if (g < q.n) add_groups<nibbles, R, 1>(q, group, x, ldx, sums, table, acc, low);
 #pragma GCC unroll 8
     for (int i = 0; i < R; i++) store(c + 64 * i, acc[i][0] + low[i][0]), store(c + 64 * i + 16, acc[i][1] + low[i][1]);
 }
