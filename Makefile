@@ -10,6 +10,13 @@ LDLIBS   += -lpcre2-8 -lutf8proc -lpthread
 ROOMS := kernels kernels/cpu engine models train eval verbs
 LIB   := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard $(ROOMS:%=%/*.cpp)))
 TESTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/*.cpp))
+# Ranks of mpirun, where there is an MPI with mpicc (libopenmpi-dev); MPI=0 builds without.
+MPICC ?= mpicc
+ifneq ($(MPI),0)
+MPI_FLAGS := $(shell $(MPICC) -show 2>/dev/null)
+endif
+LIB    += $(BUILD)/train/mpi/$(if $(MPI_FLAGS),mpi,none).o
+LDLIBS += $(filter -L% -l% -Wl%,$(MPI_FLAGS))
 BENCH := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard bench/*.cpp))
 
 .PHONY: all help deps demo demo-dpo demo-tiny test bench lint fuzz asan tsan clean
@@ -90,6 +97,7 @@ $(BUILD)/headers.h.gch: engine/headers.h
 endif
 
 $(BUILD)/tests/%.o: EXTRA = -DDD_TESTS='"$(CURDIR)/tests"' -DDD_BINARY='"$(CURDIR)/dd"'
+$(BUILD)/train/mpi/mpi.o: EXTRA = -DOMPI_SKIP_MPICXX -DMPICH_SKIP_MPICXX $(filter -I%,$(MPI_FLAGS))
 $(BUILD)/train/run_folder.o: EXTRA = -DDD_VERSION='"$(VERSION)"' -DDD_FLAGS='"$(CXXFLAGS)"'
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 

@@ -12,13 +12,18 @@ double learning_rate(const OptimizerOptions& o, int step, int steps) {
 
 Optimizer::Optimizer(const Kernels& k, Arena& mem, std::vector<Parameter> parameters)
     : k_(k), parameters_(std::move(parameters)), gradients_(parameters_.size()) {
+    constexpr size_t line = 64 / sizeof(float);
+    size_t lines = 0;
+    for (const Parameter& p : parameters_) lines += (p.w->count() + line - 1) / line;
+    k_.zero(all_gradients_ = mem.make(int(lines), int(line)));
+    lines = 0;
     for (size_t i = 0; i < parameters_.size(); i++) {
         Parameter& p = parameters_[i];
         for (Tensor* t : {&p.m, &p.v}) k_.zero(*t = mem.make(p.w->rows, p.w->cols));
-        gradients_[i].data = mem.make(p.w->rows, p.w->cols).data;
+        gradients_[i].data = all_gradients_.f() + lines * line;
+        lines += (p.w->count() + line - 1) / line;
         p.w->grad = &gradients_[i];
     }
-    zero_gradients();
 }
 
 Tensor Optimizer::gradient(const Parameter& p) {
@@ -31,6 +36,8 @@ Tensor Optimizer::gradient(const Parameter& p) {
 void Optimizer::zero_gradients() {
     for (Parameter& p : parameters_) k_.zero(gradient(p));
 }
+
+void Optimizer::sum_gradients(Ranks& ranks) { ranks.sum(all_gradients_.f(), all_gradients_.count()); }
 
 double Optimizer::gradient_norm() const {
     double sum = 0;

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 #include "../kernels/kernels.h"
+#include "ranks.h"
 
 struct Parameter {
     std::string name;
@@ -24,6 +25,7 @@ public:
     // Allocates gradients and moments for every parameter, zeroed.
     Optimizer(const Kernels&, Arena&, std::vector<Parameter>);
     void zero_gradients();
+    void sum_gradients(Ranks&);             // over all ranks
     double gradient_norm() const;           // of all gradients together
     // One update with rate lr; gradients scaled so that their norm is at most max_grad_norm (0: any), as torch's
     // clip_grad_norm_ does. step counts from 1.
@@ -36,5 +38,6 @@ public:
 private:
     const Kernels& k_;
     std::vector<Parameter> parameters_;
+    Tensor all_gradients_;                  // one after the other, each at a multiple of 64 bytes
     std::vector<Grad> gradients_;
 };

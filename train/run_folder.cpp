@@ -115,13 +115,18 @@ void RunFolder::log(const Json& line) {
              strerror(errno));
 }
 
-std::string RunFolder::checkpoint(int step) const { return path + "/checkpoints/step-" + std::to_string(step); }
+static std::string checkpoint_of(const std::string& run, int step) {
+    return run + "/checkpoints/step-" + std::to_string(step);
+}
+std::string RunFolder::checkpoint(int step) const { return checkpoint_of(path, step); }
+bool RunFolder::holds(int step) const { return damage(checkpoint(step)).empty(); }
 std::string RunFolder::hash() const { return exists(path + "/run.json") ? sha256_of_file(path + "/run.json") : ""; }
 
-std::vector<int> RunFolder::saved() const {
+// Steps of its checkpoints, the newest first.
+static std::vector<int> saved_in(const std::string& run) {
     std::vector<int> steps;
     std::error_code none;
-    for (const fs::directory_entry& d : fs::directory_iterator(path + "/checkpoints", none)) {
+    for (const fs::directory_entry& d : fs::directory_iterator(run + "/checkpoints", none)) {
         const std::string name = d.path().filename();
         const int step = name.starts_with("step-") ? atoi(name.c_str() + 5) : 0;
         if (step > 0 && name == "step-" + std::to_string(step)) steps.push_back(step);
@@ -153,7 +158,7 @@ void RunFolder::save(Trainer& t, int step, int keep) {
 
 // A checkpoint loses its name before its files: killed in between, it is a remnant that sweep() takes away.
 void RunFolder::prune(int keep) {
-    const std::vector<int> steps = saved();
+    const std::vector<int> steps = saved_in(path);
     std::error_code e;
     for (size_t i = size_t(std::max(2, keep)); i < steps.size(); i++) {
         const std::string old = checkpoint(steps[i]);
@@ -190,8 +195,19 @@ std::string damage(const std::string& folder) {
     }
 }
 
+void read_checkpoint(const std::string& run, int step, Trainer& t) {
+    read_tensors(checkpoint_of(run, step) + "/state.safetensors", state_of(t));
+    t.weights_changed();
+}
+
+int newest_checkpoint(const std::string& run) {
+    for (const int step : saved_in(run))
+        if (damage(checkpoint_of(run, step)).empty()) return step;
+    return 0;
+}
+
 int RunFolder::resume(Trainer& t) {
-    for (const int step : saved()) {
+    for (const int step : saved_in(path)) {
         const std::string folder = checkpoint(step);
         std::string why = damage(folder);
         if (why.empty() && get_string(read_json_file(folder + "/MANIFEST.json"), "run", folder) != hash())
@@ -201,8 +217,7 @@ int RunFolder::resume(Trainer& t) {
             continue;
         }
         t.allocate();
-        read_tensors(folder + "/state.safetensors", state_of(t));
-        t.weights_changed();
+        read_checkpoint(path, step, t);
         cut_log(step);
         return step;
     }
@@ -211,16 +226,18 @@ int RunFolder::resume(Trainer& t) {
 }
 
 // Lines of later steps were written by the part of the run that is now repeated.
-void RunFolder::cut_log(int step) {
+int RunFolder::cut_log(int step) {
     std::string file = path + "/log.jsonl", kept;
-    if (!exists(file)) return;
+    int last = 0;
+    if (!exists(file)) return last;
     std::ifstream in(file, std::ios::binary);
     for (std::string line; std::getline(in, line);) {
         Json o = Json::parse(line, nullptr, false);     // the last line may be torn
         if (o.is_object() && o.contains("step") && o["step"].is_number_integer() && o["step"] <= step)
-            kept += line + "\n";
+            kept += line + "\n", last = o["step"];
     }
     write_file(file, kept);
+    return last;
 }
 
 void RunFolder::write_result(Trainer& t, Session& s) {

@@ -34,16 +34,20 @@ public:
     // Reads the newest checkpoint that is whole into the trainer, drops later lines of the log, and returns its step
     // (0: none). Those passed over are said on stderr with the reason.
     int resume(Trainer&);
+    bool holds(int step) const;                         // a whole checkpoint of it
+    int cut_log(int step);                              // drops lines of later steps; returns the step of the last left
     void write_result(Trainer&, Session&);              // adapter/ or model/
 
 private:
     std::string checkpoint(int step) const;
-    std::vector<int> saved() const;                     // steps, the newest first
     std::string hash() const;                           // of run.json
-    void cut_log(int step);
     FILE* log_ = nullptr;
     bool begun_ = false, made_ = false;
 };
+
+// The state after `step` as the run in `folder` has saved it, into a trainer that is allocated.
+void read_checkpoint(const std::string& folder, int step, Trainer&);
+int newest_checkpoint(const std::string& folder);        // its step; 0: none is whole
 
 // What of a checkpoint does not match its manifest; empty: it is whole.
 std::string damage(const std::string& folder);

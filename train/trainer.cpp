@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include "../kernels/parallel.h"
 #include "../kernels/quant.h"
 
@@ -49,9 +50,15 @@ std::string MemoryPlan::text() const {
         gb(weights), gb(trained), gb(activations), gb(gradients), gb(working), gb(total()));
 }
 
+static TrainOptions with_ranks(TrainOptions o) {
+    static Ranks alone;
+    if (!o.ranks) o.ranks = &alone;
+    return o;
+}
+
 Trainer::Trainer(Session& s, const TrainOptions& o, std::unique_ptr<Objective> objective, Dataset train,
                  std::optional<Dataset> valid)
-    : options(o),
+    : options(with_ranks(o)),
       s_(s),
       objective_(std::move(objective)),
       train_(std::move(train)),
@@ -61,6 +68,11 @@ Trainer::Trainer(Session& s, const TrainOptions& o, std::unique_ptr<Objective> o
       reference_(trained_),
       order_(train_.examples.size(), o.shuffle, o.seed) {
     size_t a_step = size_t(o.batch_size) * o.grad_accum, all = train_.examples.size() * size_t(o.epochs);
+    if (a_step < size_t(ranks().size))
+        fail(Exit::usage,
+             "%d ranks: a step has %zu rows (--batch-size %d x --grad-accum %d), so some would have nothing to do; "
+             "fewer ranks or more rows a step",
+             ranks().size, a_step, o.batch_size, o.grad_accum);
     if (!o.steps && all / a_step >= INT32_MAX)
         fail(Exit::usage, "--epochs %d of %zu rows are too many steps; --steps says how many are wanted", o.epochs,
              train_.examples.size());
@@ -117,15 +129,20 @@ Batch Trainer::batch_of(std::span<Example* const> examples) const {
     return b;
 }
 
+int Trainer::rows_a_pass() const {
+    const size_t a_step = size_t(options.batch_size) * options.grad_accum, ranks = size_t(this->ranks().size);
+    return int(std::min(size_t(options.batch_size), (a_step + ranks - 1) / ranks));
+}
+
 // The heaviest micro-batch that can come, walked there and back with kernels that do nothing.
 void Trainer::make_plan() {
     std::vector<Example*> heavy;
     for (Example& e : train_.examples) heavy.push_back(&e);
-    size_t n = std::min<size_t>(heavy.size(), options.batch_size);
+    size_t n = std::min<size_t>(heavy.size(), rows_a_pass());
     std::partial_sort(heavy.begin(), heavy.begin() + long(n), heavy.end(),
                       [](Example* a, Example* b) { return a->tokens() > b->tokens(); });
     heavy.resize(n);
-    for (size_t i = 0; heavy.size() < size_t(options.batch_size); i++) heavy.push_back(heavy[i]); // epochs may meet
+    for (size_t i = 0; heavy.size() < size_t(rows_a_pass()); i++) heavy.push_back(heavy[i]); // epochs may meet
     size_t tokens = 0;
     for (const Example* e : heavy) tokens += e->tokens();
     if (tokens >> 28)
@@ -163,23 +180,37 @@ void Trainer::make_plan() {
 
 void Trainer::check_memory() const {
     if (optimizer_) return;
-    need_memory(plan_.total() - plan_.weights - trained_.used, "this run (" + plan_.text() + ")",
+    const size_t here = size_t(ranks().on_this_machine);
+    need_memory(here * (plan_.total() - plan_.weights - trained_.used),
+                (here > 1 ? format("%zu ranks of this run (each: ", here) : "this run (") + plan_.text() + ")",
                 "--recompute, a smaller --batch-size or --max-length");
 }
 
 void Trainer::allocate() {
     if (optimizer_) return;
+    ranks().wait();                 // now all have their weights and nobody has taken more
     check_memory();
+    ranks().wait();
     optimizer_ = std::make_unique<Optimizer>(s_.k, trained_, std::move(found_));
     scratch_ = std::make_unique<Arena>(plan_.activations + plan_.activations / 8 + (size_t(8) << 20));
     tape_ = std::make_unique<Tape>(plan_.gradients + plan_.gradients / 8 + (size_t(8) << 20));
     tape_->recompute = options.recompute;
-    if (objective_->needs_reference() && options.precompute_ref) {
-        std::vector<Example*> all;
-        for (Example& e : train_.examples) all.push_back(&e);
-        if (valid_) for (Example& e : valid_->examples) all.push_back(&e);
-        for (size_t i = 0; i < all.size(); i += options.batch_size)
-            reference_of(std::span(all).subspan(i, std::min<size_t>(options.batch_size, all.size() - i)));
+    if (objective_->needs_reference() && options.precompute_ref) precompute_references();
+}
+
+// Each rank computes those of its share, and all hear of all.
+void Trainer::precompute_references() {
+    std::vector<Example*> all;
+    for (Example& e : train_.examples) all.push_back(&e);
+    if (valid_) for (Example& e : valid_->examples) all.push_back(&e);
+    std::string mine;
+    const std::vector<Example*> share = share_of(all, ranks().rank);
+    passes(share, [&](std::span<Example* const> examples) { reference_of(examples); });
+    for (const Example* e : share) mine.append((const char*)e->reference, sizeof e->reference);
+    const std::vector<std::string> of_each = ranks().gather(mine);
+    for (int r = 0; r < ranks().size; r++) {
+        const char* at = of_each[size_t(r)].data();
+        for (Example* e : share_of(all, r)) memcpy(e->reference, at, sizeof e->reference), at += sizeof e->reference;
     }
 }
 
@@ -246,6 +277,20 @@ std::vector<Example*> Trainer::examples_of(int step) {
     return out;
 }
 
+// What a rank has to do of some rows, in their order.
+std::vector<Example*> Trainer::share_of(std::span<Example* const> all, int rank) const {
+    std::vector<size_t> tokens;
+    for (const Example* e : all) tokens.push_back(e->tokens());
+    std::vector<Example*> share;
+    for (const size_t i : share_of_rank(tokens, rank, ranks().size)) share.push_back(all[i]);
+    return share;
+}
+
+template <class F> void Trainer::passes(std::span<Example* const> all, F&& each) {
+    const size_t n = size_t(rows_a_pass());
+    for (size_t i = 0; i < all.size(); i += n) each(all.subspan(i, std::min(n, all.size() - i)));
+}
+
 StepLog Trainer::step(int s) {
     allocate();
     auto start = std::chrono::steady_clock::now();
@@ -258,14 +303,20 @@ StepLog Trainer::step(int s) {
     log.epoch = double(std::min<uint64_t>(total_, uint64_t(options.batch_size) * options.grad_accum * uint64_t(s))) /
                 double(train_.examples.size());
     optimizer_->zero_gradients();
-    for (size_t i = 0, micro = 0; i < all.size(); i += options.batch_size, micro++) {
-        auto examples = std::span<Example* const>(all).subspan(i, std::min<size_t>(options.batch_size, all.size() - i));
+    uint64_t pass = uint64_t(ranks().rank);             // no two passes of a step drop alike
+    passes(share_of(all, ranks().rank), [&](std::span<Example* const> examples) {
         if (objective_->needs_reference() && !options.precompute_ref) reference_of(examples);
-        tape_->dropout_seed = options.seed * 0x9E3779B97F4A7C15u + uint64_t(s) * 65536 + micro;
+        tape_->dropout_seed = options.seed * 0x9E3779B97F4A7C15u + uint64_t(s) * 65536 + pass;
+        pass += uint64_t(ranks().size);
         log_probs_of(examples, tape_.get(), [&](std::span<float> logp, std::span<float> d) {
             log.loss += objective_->loss(examples, logp, size, d, log.metrics);
         });
-    }
+    });
+    log.metrics["loss"] = log.loss;
+    ranks().sum(log.metrics);
+    log.loss = log.metrics["loss"];
+    log.metrics.erase("loss");
+    optimizer_->sum_gradients(ranks());
     log.grad_norm = optimizer_->gradient_norm();
     if (!std::isfinite(log.loss) || !std::isfinite(log.grad_norm)) explain_numerics(s, all, log.loss, log.grad_norm);
     log.lr = learning_rate(options.optimizer, s, steps_);
@@ -281,15 +332,14 @@ double Trainer::validation_loss() {
     StepSize size{valid_->targets(), valid_->examples.size()};
     std::vector<Example*> all;
     for (Example& e : valid_->examples) all.push_back(&e);
-    double loss = 0;
-    for (size_t i = 0; i < all.size(); i += options.batch_size) {
-        auto examples = std::span<Example* const>(all).subspan(i, std::min<size_t>(options.batch_size, all.size() - i));
+    std::map<std::string, double> loss{{"loss", 0}}, metrics;
+    passes(share_of(all, ranks().rank), [&](std::span<Example* const> examples) {
         if (objective_->needs_reference() && !options.precompute_ref) reference_of(examples);
         std::vector<float> logp = log_probs_of(examples, nullptr, {}), d(logp.size());
-        std::map<std::string, double> metrics;
-        loss += objective_->loss(examples, logp, size, d, metrics);
-    }
-    return loss;
+        loss["loss"] += objective_->loss(examples, logp, size, d, metrics);
+    });
+    ranks().sum(loss);
+    return loss["loss"];
 }
 
 // Names the first tensor that is not finite: an activation, walking the batch once more with taps; or a gradient.

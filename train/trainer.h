@@ -19,6 +19,7 @@ struct TrainOptions {
     int steps = 0, epochs = 1;                  // steps 0: as many as the epochs take
     int batch_size = 4, grad_accum = 1;
     uint64_t seed = 42;
+    Ranks* ranks = nullptr;                     // this process and those that share its steps; null: it is alone
 };
 
 struct StepLog {
@@ -54,9 +55,14 @@ public:
     void weights_changed();                     // a checkpoint has been read into the parameters: pack them again
     const Dataset& data() const { return train_; }
     const TrainOptions options;
+    Ranks& ranks() const { return *options.ranks; }
+    int rows_a_pass() const;                    // of one rank, at most
 
 private:
     std::vector<Example*> examples_of(int step);
+    std::vector<Example*> share_of(std::span<Example* const>, int rank) const;
+    template <class F> void passes(std::span<Example* const>, F&& each);
+    void precompute_references();
     Batch batch_of(std::span<Example* const>) const;
     std::vector<float> log_probs_of(std::span<Example* const>, Tape*,
                                     const std::function<void(std::span<float>, std::span<float>)>& back);

@@ -3,6 +3,7 @@
 #include <fstream>
 #include <map>
 #include "../kernels/parallel.h"
+#include "../train/ranks.h"
 #include "../train/run_folder.h"
 #include "common.h"
 #include "verbs.h"
@@ -126,6 +127,7 @@ void verb::env(const Flags&) {
     out["instruction_sets"] = flags;
     out["memory_available_bytes"] = available_memory();
     out["devices"] = Json::array({"cpu"});
+    out["mpi"] = mpi_library();
     out["nlohmann_json"] =
         format("%d.%d.%d", NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR, NLOHMANN_JSON_VERSION_PATCH);
     if (env_json) printf("%s\n", dump(out).c_str());

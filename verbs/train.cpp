@@ -19,7 +19,7 @@ struct {
     std::string method = "sft", train_file, valid_file, out, init, config_json, preset, dpo_loss = "sigmoid";
     std::vector<std::string> targets{"all"};
     double beta = 0.1, label_smoothing = 0;
-    int eval_every = 0, save_every = 0, keep = 2;
+    int eval_every = 0, save_every = 0, keep = 2, ranks = 1, gpus = 0;
     bool raw = false, no_shuffle = false, resume = false, resume_force = false, dry_run = false, csv = false;
     int64_t seed = 42;
 } o;
@@ -74,47 +74,119 @@ Dataset read(const std::string& path, const RowReader& reader) {
     return o.method == "sft" ? read_sft(path, reader, o.length) : read_preferences(path, reader, o.length);
 }
 
-void run(Trainer& t, RunFolder& folder, Session& s, int first) {
-    Progress progress;
+struct Done {
+    StepLog last;                   // step 0: none was done
     double seconds = 0;
     size_t tokens = 0, targets = 0;
+};
+
+// The steps after `first`. `folder`: rank 0's; the others have none.
+void steps(Trainer& t, RunFolder* folder, int first, Done& done) {
+    Progress progress;
     for (int step = first + 1; step <= t.steps(); step++) {
-        StepLog l = t.step(step);
-        seconds += l.seconds, tokens += l.tokens, targets += l.targets;
-        folder.log(line_of(l));
-        double left = seconds / (step - first) * (t.steps() - step);
+        const StepLog l = done.last = t.step(step);
+        done.seconds += l.seconds, done.tokens += l.tokens, done.targets += l.targets;
+        if (folder) folder->log(line_of(l));
+        double left = done.seconds / (step - first) * (t.steps() - step);
         std::string line = format("step %d/%d  loss %.4f  grad %.3f  lr %.2e  %.0f tokens/s  %.2f GB  %s left", step,
                                   t.steps(), l.loss, l.grad_norm, l.lr, double(l.tokens) / l.seconds,
                                   double(resident_memory()) * 1e-9, duration(left).c_str());
-        if (on_terminal(2)) progress.show(line);
+        if (on_terminal(2) && folder) progress.show(line);
         else if (!o.model.session.quiet) fprintf(stderr, "%s\n", line.c_str());
         if ((o.eval_every && step % o.eval_every == 0) || (step == t.steps() && !o.valid_file.empty())) {
             double loss = t.validation_loss();
-            folder.log({{"step", step}, {"eval_loss", loss}});
+            if (folder) folder->log({{"step", step}, {"eval_loss", loss}});
             progress.clear();
             if (!o.model.session.quiet) fprintf(stderr, "dd: step %d: validation loss %.4f\n", step, loss);
         }
-        bool stop = interrupted(), last = step == t.steps();
-        if (stop || last || (o.save_every && step % o.save_every == 0)) folder.save(t, step, o.keep);
+        bool stop = t.ranks().any(interrupted()), last = step == t.steps();
+        if (folder && (stop || last || (o.save_every && step % o.save_every == 0))) folder->save(t, step, o.keep);
         if (stop && !last) {
             progress.clear();
+            t.ranks().wait();           // until it is saved
             fail(Exit::interrupted, "interrupted after step %d of %d; --resume --out %s goes on from there", step,
-                 t.steps(), folder.path.c_str());
+                 t.steps(), o.out.c_str());
         }
     }
-    folder.prune(o.keep);               // a run killed between its last checkpoint and here has one too many
-    folder.write_result(t, s);
-    if (seconds == 0) return;           // nothing was left to do, nothing was timed
+}
+
+// A rank was killed, and this one has what all had after their last step.
+void save_what_there_is(Trainer& t, RunFolder* folder, const StepLog& last) {
+    if (last.step == 0) return;
+    std::optional<RunFolder> of_rank_0;
+    if (!folder) {
+        folder = &of_rank_0.emplace(o.out, true);
+        if (folder->cut_log(last.step) < last.step) folder->log(line_of(last));
+    }
+    if (!folder->holds(last.step)) folder->save(t, last.step, o.keep);
+}
+
+void run(Trainer& t, RunFolder* folder, Session& s, int first) {
+    Done done;
+    try {
+        steps(t, folder, first, done);
+        if (folder) {
+            folder->prune(o.keep);      // a run killed between its last checkpoint and here has one too many
+            folder->write_result(t, s);
+        }
+        t.ranks().wait();               // until it is written
+    } catch (const LostRank& lost) {
+        if (lost.save) save_what_there_is(t, folder, done.last);
+        throw;
+    }
+    if (!folder || done.seconds == 0 || t.ranks().on_this_machine < t.ranks().size) return;     // nothing to compare
+    set_threads(std::min(256, threads() * t.ranks().on_these_cores));
     // Products of the body for every token and of the head for every target: forward, and back to the activations;
     // where the weights themselves are trained, back to them as well.
     Work w = forward_work(*s.model, 1, 0, 1, 1);
-    double products = w.body * double(tokens) + w.head * double(targets);
+    double products = w.body * double(done.tokens) + w.head * double(done.targets);
     std::string speed =
-        "training: " + against_machine(s, double(tokens), (t.options.full ? 3 : 2) * products, seconds) +
+        "training: " + against_machine(s, double(done.tokens), (t.options.full ? 3 : 2) * products, done.seconds) +
         format("; %s counted, %.2f GB resident at most", t.options.full ? "6N" : "4N",
                double(peak_resident_memory()) * 1e-9);
-    write_file(folder.path + "/speed.txt", speed + "\n");
+    write_file(folder->path + "/speed.txt", speed + "\n");
     if (!o.model.session.quiet) fprintf(stderr, "dd: %s\n", speed.c_str());
+}
+
+// Ranks are started alike, or they would wait for each other for ever. Exit::usage naming what differs.
+void need_alike(Ranks& ranks, const Json& mine) {
+    std::vector<Json> of_each;
+    for (const std::string& text : ranks.gather(dump(mine))) of_each.push_back(parse_json(text, "rank"));
+    for (size_t r = 1; r < of_each.size(); r++)
+        for (const auto& [name, value] : of_each[0].items())
+            if (of_each[r].value(name, Json()) != value)
+                fail(Exit::usage, "rank %zu has %s %s, rank 0 has %s; all ranks must be started alike", r, name.c_str(),
+                     dump(of_each[r].value(name, Json())).c_str(), dump(value).c_str());
+}
+
+// The ranks have been started alike; what differs from here on: each has its share of the cores, or its device, and
+// only rank 0 talks.
+void take_place(Ranks& ranks, const Flags& f) {
+    ranks.meet();
+    const Json all = f.values();
+    Json flags = Json::object();
+    for (const auto& [name, value] : all.items())
+        if (name != "threads" && name != "quiet") flags["--" + name] = value;
+    need_alike(ranks, flags);
+    const int asked = o.gpus ? o.gpus : f.given("ranks") ? o.ranks : ranks.size;
+    if (asked != ranks.size)
+        fail(Exit::usage, "mpirun has started %d ranks, not %d; leave --ranks and --gpus out, it knows", ranks.size,
+             asked);
+    o.ranks = ranks.size;
+    o.t.ranks = &ranks;
+    if (o.gpus) o.model.session.device = format("cuda:%d", ranks.place);
+    o.model.session.quiet |= ranks.rank > 0;
+    if (ranks.size == 1) return;
+    const int given = o.model.session.threads, each = given ? given : std::max(1, threads() / ranks.on_these_cores);
+    set_threads(each);
+    if (!o.model.session.quiet)
+        fprintf(stderr, "dd: %d ranks share each step; threads of each: %d\n", ranks.size, each);
+}
+
+std::string how_to_go_on() {
+    const int step = o.dry_run ? 0 : newest_checkpoint(o.out);
+    return step ? format("step %d is saved: --resume --out %s goes on from there", step, o.out.c_str())
+                : "no step was saved: start again";
 }
 
 }  // namespace
@@ -156,6 +228,9 @@ void verb::train_flags(Flags& f) {
     f.number("save-every", &o.save_every, "N", 0, 1e9,
              "steps between checkpoints; 0: at the end, and when interrupted");
     f.number("keep", &o.keep, "N", 2, 1e6, "checkpoints kept");
+    f.number("ranks", &o.ranks, "N", 1, 256,
+             "processes on this machine that share the rows of each step; under mpirun: as many as it starts");
+    f.number("gpus", &o.gpus, "N", 1, 64, "the same, with a CUDA device for each");
     f.number("seed", &o.seed, "N", 0, 9e18, "of the order of rows, of a new adapter, of dropout");
     f.number("beta", &o.beta, "X", 1e-6, 1e6, "DPO: how far from the reference costs");
     f.choice("dpo-loss", &o.dpo_loss, {"sigmoid", "ipo", "hinge"}, "DPO: the loss of a pair");
@@ -171,8 +246,11 @@ void verb::train_flags(Flags& f) {
           "open and check everything, show targets, the memory plan and the steps; train nothing");
 }
 
-void verb::train(const Flags& f) {
-    watch_interrupts();
+namespace {
+
+void train_as(Ranks& ranks, const Flags& f) {
+    take_place(ranks, f);
+    const bool first_rank = ranks.rank == 0;
     if (o.train_file.empty()) fail(Exit::usage, "--train-file is missing: rows to train on");
     for (const std::string* file : {&o.train_file, &o.valid_file})
         if (*file == "-") fail(Exit::usage, "--train-file and --valid-file must be files: they are hashed, too");
@@ -190,15 +268,16 @@ void verb::train(const Flags& f) {
     o.t.lora.base = o.model.session.model;
     o.model.session.pack = !o.t.full;
     std::optional<RunFolder> folder;                // in a dry run it only checks, and leaves nothing behind
-    if (!o.dry_run || !o.out.empty()) folder.emplace(o.out, o.resume);
+    if (first_rank && (!o.dry_run || !o.out.empty())) folder.emplace(o.out, o.resume);
     if (o.init == "random") {
         if (!o.t.full)
             fail(Exit::usage, "--init random needs --full: a new model has nothing that an adapter could ride on");
         if (o.out.empty()) fail(Exit::usage, "--init random needs --out: the new model is made there");
         std::string fresh = o.out + "/init";
-        if (!exists(fresh + "/config.json"))
+        if (first_rank && !exists(fresh + "/config.json"))
             init_model(new_model(o.config_json, o.preset), fresh, uint64_t(o.seed), "f32", o.model.session.model);
         o.model.session.model = fresh;
+        ranks.wait();
     }
     auto s = o.model.open();
     const int context = s->model->context;
@@ -211,7 +290,7 @@ void verb::train(const Flags& f) {
     std::optional<Dataset> valid;
     if (!o.valid_file.empty()) valid = read(o.valid_file, reader);
     if (!o.model.session.quiet) describe(train);
-    if (o.dry_run) show_targets(*s, train);
+    if (o.dry_run && first_rank) show_targets(*s, train);
     Trainer t(*s, o.t, objective(), std::move(train), std::move(valid));
     if (!o.model.session.quiet) {
         fprintf(stderr, "dd: %zu numbers are trained, %d steps of %d x %d rows; %s\n", t.trained_numbers(), t.steps(),
@@ -223,25 +302,54 @@ void verb::train(const Flags& f) {
     if (o.dry_run) return t.check_memory();
     t.allocate();
 
+    const Json build = build_description(), files = hashes(*s);
+    const char* precision = s->operand == Type::f32 ? "f32" : "bf16";
+    Json alike = {{"program", build["version"]}, {"kernels", build["kernels"]}, {"precision", precision}};
+    for (const auto& [name, hash] : files.items()) alike["SHA-256 of " + name] = hash;
+    need_alike(ranks, alike);
     Json run = {{"flags", f.values()},
-                {"build", build_description()},
-                {"hashes", hashes(*s)},
+                {"build", build},
+                {"hashes", files},
                 {"steps", t.steps()},
                 {"trained_numbers", t.trained_numbers()},
-                {"precision", s->operand == Type::f32 ? "f32" : "bf16"},
+                {"precision", precision},
                 {"memory_plan_bytes", t.plan().total()}};
     if (o.method == "dpo") run["reference"] = t.reference();
     int first = 0;
-    if (o.resume) {
+    if (o.resume && first_rank) {
         Json before = folder->description();
         if (!o.resume_force)
             need_same_run(before, run, {"threads", "resume", "resume-force", "quiet", "dry-run", "keep", "save-every",
-                                        "eval-every", "config", "out"});
+                                        "eval-every", "config", "out", "ranks", "gpus", "device"});
         first = folder->resume(t);
         fprintf(stderr, "dd: %s: goes on after step %d of %d\n", o.out.c_str(), first, t.steps());
-    } else {
+    } else if (first_rank) {
         folder->write_description(run);
     }
-    ::run(t, *folder, *s, first);
+    first = std::stoi(ranks.gather(std::to_string(first))[0]);
+    if (first && !first_rank) read_checkpoint(o.out, first, t);
+    ::run(t, folder ? &*folder : nullptr, *s, first);
     if (!o.model.session.quiet) fprintf(stderr, "dd: done: %s/%s\n", o.out.c_str(), o.t.full ? "model" : "adapter");
+}
+
+}  // namespace
+
+void verb::train(const Flags& f) {
+    watch_interrupts();
+    if (o.gpus && (f.given("ranks") || f.given("device")))
+        fail(Exit::usage,
+             "--gpus says how many ranks there are and which device each has: leave --ranks and --device out");
+    const auto ranks = join_ranks(o.gpus ? o.gpus : o.ranks, interrupted, how_to_go_on);
+    if (!ranks) return;                             // those that were started here have done it
+    try {
+        train_as(*ranks, f);
+    } catch (const LostRank&) {
+        throw;                                      // another one says why
+    } catch (const Error& e) {
+        if (ranks->give_up(e.code)) throw;
+        throw Error(e.code, "");
+    } catch (...) {
+        if (ranks->give_up(Exit::failed)) throw;
+        throw Error(Exit::failed, "");
+    }
 }
