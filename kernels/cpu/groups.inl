@@ -41,8 +41,8 @@ template <bool nibbles> INLINE Two float_pair(const char* group, int j, int v, F
 
 // ---- few rows: unpacked in registers on the way from memory
 
-// One panel times R rows of x in pairs, G groups at a time: a group's sixteen steps wait for each other, another group's
-// do not.
+// One panel times R rows of x in pairs, G groups at a time: a group's sixteen steps wait for each other, another's do
+// not.
 template <bool nibbles, int R, int G>
 INLINE void add_groups(const Groups& q, const char* group, const uint32_t* x, long ldx, const float* sums,
                        Nibbles table, F (&acc)[R][2], F (&low)[R][2]) {
