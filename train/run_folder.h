@@ -2,7 +2,7 @@
 //
 //   run.json            every resolved flag, the build, the machine, hashes of model, adapter and data
 //   log.jsonl           a line a step
-//   adapter/ or model/  the result
+//   adapter/, model/ or edits.json (with edits.safetensors)   the result
 //   checkpoints/step-N/ parameters, moments, position; MANIFEST.json, written last, holds the size and SHA-256 of each
 //                       file, and of run.json. A checkpoint takes its name when it is whole, and only then are older
 //                       ones removed.
@@ -34,7 +34,7 @@ public:
     // Reads the newest checkpoint that is whole into the trainer, drops later lines of the log, and returns its step
     // (0: none). Those passed over are said on stderr with the reason.
     int resume(Trainer&);
-    void write_result(Trainer&, Session&);              // adapter/ or model/
+    void write_result(Trainer&, Session&);              // adapter/, model/ or edits.json
 
 private:
     std::string checkpoint(int step) const;
