@@ -19,7 +19,7 @@ LIB    += $(BUILD)/train/mpi/$(if $(MPI_FLAGS),mpi,none).o
 LDLIBS += $(filter -L% -l% -Wl%,$(MPI_FLAGS))
 BENCH := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard bench/*.cpp))
 
-.PHONY: all help deps demo demo-dpo demo-tiny test bench lint fuzz asan tsan clean
+.PHONY: all help deps demo demo-dpo demo-tiny test test-full bench lint fuzz asan tsan clean
 .DEFAULT_GOAL := all
 
 all: deps                       ## build ./dd (installs what is missing)
@@ -43,6 +43,9 @@ demo-tiny: all                  ## the same job offline, on a tiny model trained
 test: deps                      ## every test; no network, no GPU
 	@+$(MAKE) --no-print-directory -j$(JOBS) dd $(BUILD)/tests/all
 	$(BUILD)/tests/all --gtest_brief=1
+
+test-full: all                  ## every preset at its real size, into bench/RESULTS-FULL.md (10 GB of disk at a time, an hour)
+	@scripts/test_full.sh
 
 bench: all                      ## every kernel and the whole against this machine's limits, into bench/RESULTS.md
 	@+$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/bench/all

@@ -39,14 +39,6 @@ int open_to_read(const std::string& path, bool pipes, struct stat* st) {
     return fd;
 }
 
-[[noreturn]] void fail_to_write(const std::string& path, const char* doing, uint64_t bytes, int error) {
-    const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG || error == EIO || error == ENOMEM ||
-                      error == EMFILE || error == ENFILE;
-    fail(full ? Exit::no_resource : Exit::bad_input, "%s: %s (%lu bytes) failed: %s; %s", path.c_str(), doing,
-         bytes, strerror(error),
-         full ? "make room or write elsewhere" : "the folder must exist and be yours to write in");
-}
-
 std::string folder_of(const std::string& path) {
     const size_t slash = path.rfind('/');
     return slash == path.npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
@@ -82,6 +74,14 @@ void forget(const char* name) {
 }
 
 }  // namespace
+
+void fail_to_write(const std::string& path, const char* doing, uint64_t bytes, int error) {
+    const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG || error == EIO || error == ENOMEM ||
+                      error == EMFILE || error == ENFILE;
+    fail(full ? Exit::no_resource : Exit::bad_input, "%s: %s (%lu bytes) failed: %s; %s", path.c_str(), doing,
+         bytes, strerror(error),
+         full ? "make room or write elsewhere" : "the folder must exist and be yours to write in");
+}
 
 void remove_unfinished_files() {
     for (auto& slot : unfinished)

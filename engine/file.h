@@ -77,5 +77,7 @@ private:
 void write_file(const std::string& path, std::string_view bytes);       // atomic
 // The temporary files of all writers that are not done. For signal handlers that end the process.
 void remove_unfinished_files();
+// What a write that failed with errno `error` ends in: Exit::no_resource where room was lacking, else Exit::bad_input.
+[[noreturn]] void fail_to_write(const std::string& path, const char* doing, uint64_t bytes, int error);
 void make_folders(const std::string& path);                             // like mkdir -p
 void sync_folder(const std::string& path);                              // fsync of a directory

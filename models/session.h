@@ -66,6 +66,8 @@ private:
 
 // ---- score: log-probabilities of given text
 
+constexpr int tokens_a_pass = 2048;             // rows are put together up to here; a longer row goes alone
+
 // For each row, logp[i] = log p(labels[i + 1] | ids[0 .. i]) where labels[i + 1] counts, NaN where it does not; size
 // ids - 1. Rows go many at a time; `done` is called in order.
 void score(Session&, const std::vector<Row>&,
@@ -112,6 +114,14 @@ const char* name(Stop);
 struct Tap { std::string name; Point point; int layer, width; bool logits; };
 // "resid_post.*", "final", "logits" ...: Exit::usage naming what exists.
 std::vector<Tap> parse_points(const Model&, const std::string& list);
+// Rows of ids that are not held in memory: they come one after another, and again after a rewind.
+struct RowSource {
+    virtual ~RowSource() = default;
+    virtual void rewind() = 0;
+    virtual bool next(std::vector<int>& ids) = 0;       // false: there are no more
+};
 // Calls `rows(tap, first row of the output, data, n)` for every tap of every batch; last: one row a sequence.
+void extract(Session&, RowSource&, const std::vector<Tap>&, bool last,
+             const std::function<void(size_t tap, int64_t first, const float* data, int64_t n)>& rows);
 void extract(Session&, const std::vector<Row>&, const std::vector<Tap>&, bool last,
              const std::function<void(size_t tap, int64_t first, const float* data, int64_t n)>& rows);

@@ -9,6 +9,7 @@
 #include "../engine/safetensors.h"
 #include "../kernels/parallel.h"
 #include "../models/save.h"
+#include "edits.h"
 
 namespace fs = std::filesystem;
 
@@ -139,7 +140,7 @@ void RunFolder::save(Trainer& t, int step, int keep) {
     std::string final = checkpoint(step), temp = final + ".tmp";
     fs::remove_all(temp);
     make_folders(temp);
-    if (!t.options.full) write_adapter(temp + "/adapter", t.adapters().entries(), t.adapters().config());
+    if (t.trains_adapter()) write_adapter(temp + "/adapter", t.adapters().entries(), t.adapters().config());
     write_tensors(temp + "/state.safetensors", state_of(t));
     write_file(temp + "/state.json", Json({{"step", step}}).dump(2) + "\n");
     Json files = Json::object();
@@ -241,8 +242,9 @@ int RunFolder::cut_log(int step) {
 }
 
 void RunFolder::write_result(Trainer& t, Session& s) {
-    if (!t.options.full) return write_adapter(path + "/adapter", t.adapters().entries(), t.adapters().config());
-    write_model(path + "/model", s);
+    if (t.options.full) write_model(path + "/model", s);
+    else if (t.trains_adapter()) write_adapter(path + "/adapter", t.adapters().entries(), t.adapters().config());
+    else write_edits(path, t.parameters());
 }
 
 Json build_description() {

@@ -2,7 +2,7 @@
 //
 //   run.json            every resolved flag, the build, the machine, hashes of model, adapter and data
 //   log.jsonl           a line a step
-//   adapter/ or model/  the result
+//   adapter/, model/ or edits.json (with edits.safetensors)   the result
 //   checkpoints/step-N/ parameters, moments, position; MANIFEST.json, written last, holds the size and SHA-256 of each
 //                       file, and of run.json. A checkpoint takes its name when it is whole, and only then are older
 //                       ones removed.
@@ -36,7 +36,7 @@ public:
     int resume(Trainer&);
     bool holds(int step) const;                         // a whole checkpoint of it
     int cut_log(int step);                              // drops lines of later steps; returns the step of the last left
-    void write_result(Trainer&, Session&);              // adapter/ or model/
+    void write_result(Trainer&, Session&);              // adapter/, model/ or edits.json
 
 private:
     std::string checkpoint(int step) const;

@@ -5,6 +5,7 @@
 #include <cstring>
 #include "../kernels/parallel.h"
 #include "../kernels/quant.h"
+#include "edits.h"
 
 namespace {
 
@@ -86,6 +87,9 @@ Trainer::Trainer(Session& s, const TrainOptions& o, std::unique_ptr<Objective> o
         s.model->weights(visit);
         found_ = visit.found;
         pack_weights(*s.model, s.k, s.operand, s.weights);
+    } else if (!o.train_edits.empty()) {
+        fixed_edits_ = s.edits;
+        found_ = create_edits(s, o.train_edits, o.edit_blocks, trained_);
     } else {
         if (o.adapter_init.empty()) {
             LoraConfig config = o.lora;
@@ -111,14 +115,19 @@ Trainer::Trainer(Session& s, const TrainOptions& o, std::unique_ptr<Objective> o
     make_plan();
 }
 
+Trainer::~Trainer() {
+    if (!options.train_edits.empty()) s_.edits = fixed_edits_;
+}
+
 std::string Trainer::reference() const {
     if (!options.ref_adapter.empty()) return "the adapter " + options.ref_adapter;
-    return options.full ? "the model before training" : "the model with the adapter off";
+    return options.full ? "the model before training"
+                        : format("the model with the %s off", trains_adapter() ? "adapter" : "trained edits");
 }
 
 size_t Trainer::trained_numbers() const {
     size_t n = 0;
-    for (const Parameter& p : found_) n += p.w->count();
+    for (const Parameter& p : optimizer_ ? optimizer_->parameters() : found_) n += p.w->count();
     return n;
 }
 
@@ -165,7 +174,7 @@ void Trainer::make_plan() {
             found_[i].w->grad = &dummies[i];
         }
     Pass p{nothing, counting, b.rows(), s_.operand};
-    p.tape = &tape;
+    p.tape = &tape, p.edits = &s_.edits;
     Tensor h = s_.model->forward(p);
     Tensor logp = log_probs(p, h, s_.model->head(), {int(at.size()), at.data(), want.data()});
     tape.backward(p, logp, logp);
@@ -216,7 +225,7 @@ void Trainer::precompute_references() {
 
 void Trainer::weights_changed() {
     if (options.full) pack_weights(*s_.model, s_.k, s_.operand, s_.weights);
-    else adapters_.repack(s_.k, s_.operand);
+    else if (trains_adapter()) adapters_.repack(s_.k, s_.operand);
 }
 
 // Log-probabilities of every target token of these examples. With a tape, `back` is called while the walk can still be
@@ -251,12 +260,14 @@ std::vector<float> Trainer::log_probs_of(std::span<Example* const> examples, Tap
 
 // Summed log-probabilities of both answers under the reference.
 void Trainer::reference_of(std::span<Example* const> examples) {
-    if (!options.full) {
+    if (!options.train_edits.empty()) std::swap(s_.edits, fixed_edits_);
+    if (trains_adapter()) {
         adapters_.detach(*s_.model);
         if (!reference_.empty()) reference_.attach(*s_.model, s_.k, s_.operand);
     }
     std::vector<float> logp = log_probs_of(examples, nullptr, {});
-    if (!options.full) {
+    if (!options.train_edits.empty()) std::swap(s_.edits, fixed_edits_);
+    if (trains_adapter()) {
         reference_.detach(*s_.model);
         adapters_.attach(*s_.model, s_.k, s_.operand);
     }

@@ -13,6 +13,8 @@ struct TrainOptions {
     OptimizerOptions optimizer;
     LoraConfig lora;
     bool full = false;                          // every weight, instead of an adapter
+    std::string train_edits;                    // "gains" or "vector": these instead, the model frozen (edits.h)
+    std::vector<int> edit_blocks;
     std::string adapter_init;                   // start from this adapter
     std::string ref_adapter;                    // DPO's reference; empty: the model without an adapter
     bool precompute_ref = false, recompute = false, shuffle = true;
@@ -38,9 +40,11 @@ struct MemoryPlan {
 
 class Trainer {
 public:
-    // Takes the session's model over: makes or reads the adapter, or turns every weight into f32 that is trained.
+    // Takes the session's model over: makes or reads the adapter, makes the edits, or turns every weight into f32 that
+    // is trained.
     // Exit::no_resource, before anything large is made, when the plan does not fit.
     Trainer(Session&, const TrainOptions&, std::unique_ptr<Objective>, Dataset train, std::optional<Dataset> valid);
+    ~Trainer();                                 // trained edits end with it: the session has its own again
 
     int steps() const { return steps_; }
     StepLog step(int s);                        // s counts from 1; Exit::numerics when loss or gradients are not finite
@@ -51,6 +55,7 @@ public:
     void allocate();                            // what plan() said; called by the first step
     std::vector<Parameter>& parameters() { return optimizer_->parameters(); }
     Adapters& adapters() { return adapters_; }
+    bool trains_adapter() const { return !options.full && options.train_edits.empty(); }
     size_t trained_numbers() const;
     void weights_changed();                     // a checkpoint has been read into the parameters: pack them again
     const Dataset& data() const { return train_; }
@@ -76,6 +81,7 @@ private:
     std::optional<Dataset> valid_;
     Arena trained_;                             // parameters, gradients, moments
     Adapters adapters_, reference_;
+    std::vector<Edit> fixed_edits_;             // the session's own, while others are trained
     std::unique_ptr<Optimizer> optimizer_;
     std::vector<Parameter> found_;              // what will be trained
     std::unique_ptr<Arena> scratch_;

@@ -22,6 +22,7 @@ std::vector<std::string> split_at(const std::string& s, char c) {
 struct Reader {
     Session& s;
     std::vector<Edit> edits;
+    std::string beside = "";                // the folder of an edits file: its vectors lie there, or where we are
 
     const Model& model() { return *s.model; }
 
@@ -63,7 +64,9 @@ struct Reader {
     Tensor vector(const std::string& where, int width, const std::string& flag) {
         size_t hash = where.rfind('#');
         if (hash == std::string::npos) fail(Exit::usage, "%s: FILE#NAME was expected", flag.c_str());
-        auto file = open_safetensors(where.substr(0, hash));
+        std::string path = where.substr(0, hash);
+        if (!beside.empty() && !path.starts_with('/') && exists(beside + path)) path = beside + path;
+        auto file = open_safetensors(path);
         const Stored* t = file->find(where.substr(hash + 1));
         if (!t)
             fail(Exit::bad_input, "%s: no tensor \"%s\" in it; there are %zu, the first \"%s\"", file->path().c_str(),
@@ -124,6 +127,7 @@ struct Reader {
     }
     void file(const std::string& path) {
         Json all = read_json_file(path);
+        beside = path.substr(0, path.rfind('/') + 1);
         const Json* list = find(all, "edits");
         if (!list || !list->is_array()) fail(Exit::bad_input, "%s: {\"edits\": [...]} was expected", path.c_str());
         for (size_t i = 0; i < list->size(); i++) {
@@ -144,13 +148,14 @@ struct Reader {
                      who.c_str());
             }
         }
+        beside.clear();
     }
 };
 
 }  // namespace
 
 std::vector<Edit> read_edits(const ModelFlags& f, Session& s) {
-    Reader r{s, {}};
+    Reader r{s, {}, ""};
     if (!f.edits.empty()) r.file(f.edits);
     if (!f.temper.empty())
         for (const std::string& one : split_at(f.temper, ',')) {

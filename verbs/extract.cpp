@@ -1,6 +1,7 @@
 // extract - activations at named points, streamed to disk.
 #include "../engine/file.h"
 #include "../engine/safetensors.h"
+#include "../models/spool.h"
 #include "common.h"
 #include "verbs.h"
 
@@ -21,6 +22,25 @@ struct Writer {
     }
     void commit() { npz ? npz->commit() : safetensors->commit(); }
 };
+
+// The ids of all rows, and where each row begins.
+void write_rows(Writer& to, Spool& rows) {
+    std::vector<int> row;
+    std::vector<int64_t> ids, offsets{0};
+    int64_t written = 0, begun = 0, at = 0;     // rows of either tensor that are on disk; tokens so far
+    auto flush = [&] {
+        to.write(0, written, ids.data(), int64_t(ids.size()));
+        to.write(1, begun, offsets.data(), int64_t(offsets.size()));
+        written += int64_t(ids.size()), begun += int64_t(offsets.size());
+        ids.clear(), offsets.clear();
+    };
+    for (rows.rewind(); rows.next(row);) {
+        ids.insert(ids.end(), row.begin(), row.end());
+        offsets.push_back(at += int64_t(row.size()));
+        if (ids.size() + offsets.size() > 65536) flush();
+    }
+    flush();
+}
 }  // namespace
 
 void verb::extract_flags(Flags& f) {
@@ -43,31 +63,31 @@ void verb::extract(const Flags&) {
     std::vector<Tap> taps = parse_points(*s->model, o.points);
     RowReader reader = s->reader();
     reader.raw = o.raw;
-    std::vector<Row> rows = read_rows(o.input, reader);
+    Spool rows(o.out);                          // formats want their sizes first, and memory is not to grow with rows
+    for_each_line(o.input, [&](const Json& line, const std::string& who, int) { rows.add(reader.row(line, who).ids); });
+    if (!rows.rows) fail(Exit::bad_input, "%s: no rows", o.input.c_str());
     watch_interrupts();
     bool last = o.tokens == "last";
-
-    std::vector<int64_t> ids, offsets{0};
-    for (const Row& r : rows) {
-        for (int id : r.ids) ids.push_back(id);
-        offsets.push_back(int64_t(ids.size()));
-    }
-    int64_t n = last ? int64_t(rows.size()) : int64_t(ids.size());
-    std::vector<SafetensorsWriter::Item> items{{"ids", Type::i64, {int64_t(ids.size())}},
-                                               {"offsets", Type::i64, {int64_t(offsets.size())}}};
+    int64_t n = last ? rows.rows : rows.tokens;
+    std::vector<SafetensorsWriter::Item> items{{"ids", Type::i64, {rows.tokens}},
+                                               {"offsets", Type::i64, {rows.rows + 1}}};
     for (const Tap& t : taps) items.push_back({t.name, Type::f32, {n, t.width}});
-    Json adapters = Json::array();
-    for (const std::string& a : o.model.session.adapters) adapters.push_back(a);
+    Json adapters = o.model.session.adapters, edits = Json::object();
+    for (auto [flag, value] : {std::pair{"edits", &o.model.edits}, {"temper", &o.model.temper},
+                               {"ablate", &o.model.ablate}, {"ablate_to", &o.model.ablate_to}})
+        if (!value->empty()) edits[flag] = *value;
+    if (!o.model.steer.empty()) edits["steer"] = o.model.steer;
+    if (!o.model.project_out.empty()) edits["project_out"] = o.model.project_out;
+    if (!o.model.edits.empty()) edits["edits_sha256"] = sha256_of_file(o.model.edits);
     std::map<std::string, std::string> metadata = {
         {"model", o.model.session.model}, {"model_sha256", sha256_of_file(s->checkpoint.file_of_weights())},
-        {"adapters", adapters.dump()},    {"edits", std::to_string(s->edits.size())},
+        {"adapters", adapters.dump()},    {"edits", edits.dump()},
         {"input", o.input},               {"input_sha256", o.input == "-" ? "" : sha256_of_file(o.input)},
         {"precision", s->operand == Type::f32 ? "f32" : "bf16"}, {"tokens", o.tokens}};
     Writer writer;
     if (npz) writer.npz = std::make_unique<NpzWriter>(o.out, items);
     else writer.safetensors = std::make_unique<SafetensorsWriter>(o.out, items, metadata);
-    writer.write(0, 0, ids.data(), int64_t(ids.size()));
-    writer.write(1, 0, offsets.data(), int64_t(offsets.size()));
+    write_rows(writer, rows);
     Progress progress;
     ::extract(*s, rows, taps, last, [&](size_t tap, int64_t first, const float* data, int64_t count) {
         stop_if_interrupted();
@@ -77,6 +97,6 @@ void verb::extract(const Flags&) {
     writer.commit();
     progress.clear();
     if (!o.model.session.quiet)
-        fprintf(stderr, "dd: %s: %zu points of %lld tokens, %zu rows\n", o.out.c_str(), taps.size(), (long long)n,
-                rows.size());
+        fprintf(stderr, "dd: %s: %zu points of %lld tokens, %lld rows\n", o.out.c_str(), taps.size(), (long long)n,
+                (long long)rows.rows);
 }

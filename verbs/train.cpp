@@ -17,7 +17,7 @@ struct {
     TrainOptions t;
     LengthRule length;
     std::string method = "sft", train_file, valid_file, out, init, config_json, preset, dpo_loss = "sigmoid";
-    std::vector<std::string> targets{"all"};
+    std::vector<std::string> targets{"all"}, edit_blocks;
     double beta = 0.1, label_smoothing = 0;
     int eval_every = 0, save_every = 0, keep = 2, ranks = 1, gpus = 0;
     bool raw = false, no_shuffle = false, resume = false, resume_force = false, dry_run = false, csv = false;
@@ -62,6 +62,18 @@ Json line_of(const StepLog& l) {
                  {"seconds", l.seconds}, {"peak_bytes", peak_resident_memory()}};
     for (const auto& [name, value] : l.metrics) line[name] = value;
     return line;
+}
+
+// Every part of lists with commas.
+std::vector<std::string> parts_of(const std::vector<std::string>& lists) {
+    std::vector<std::string> parts;
+    for (const std::string& t : lists)
+        for (size_t at = 0; at <= t.size();) {
+            size_t end = std::min(t.find(',', at), t.size());
+            parts.push_back(t.substr(at, end - at));
+            at = end + 1;
+        }
+    return parts;
 }
 
 std::unique_ptr<Objective> objective() {
@@ -194,6 +206,7 @@ std::string how_to_go_on() {
 void verb::train_flags(Flags& f) {
     OptimizerOptions& opt = o.t.optimizer;
     o.model.declare(f);
+    o.model.declare_edits(f);
     f.choice("method", &o.method, {"sft", "dpo"}, "supervised, or direct preference optimisation");
     f.add("train-file", &o.train_file, "F.jsonl", "rows to train on");
     f.add("valid-file", &o.valid_file, "F.jsonl", "rows to measure the loss on, with --eval-every and at the end");
@@ -205,6 +218,10 @@ void verb::train_flags(Flags& f) {
     f.add("rslora", &o.t.lora.rslora, "", "scale by A / sqrt(R)");
     f.add("adapter-init", &o.t.adapter_init, "DIR", "start from this adapter");
     f.add("full", &o.t.full, "", "train every weight instead of an adapter");
+    f.choice("train-edits", &o.t.train_edits, {"", "gains", "vector"},
+             "train interventions instead, the model frozen: a factor for every head, or a vector added at resid_post; "
+             "written to RUN/edits.json, for --edits");
+    f.add("edit-blocks", &o.edit_blocks, "B,..", "blocks of --train-edits; default: gains all, vector the middle one");
     f.choice("init", &o.init, {"", "random"}, "random: --model is a new model of --config-json's sizes (with --full)");
     f.add("config-json", &o.config_json, "FILE", "sizes for --init random");
     f.add("preset", &o.preset, "NAME", "a published model's sizes for --init random");
@@ -254,17 +271,20 @@ void train_as(Ranks& ranks, const Flags& f) {
     if (o.train_file.empty()) fail(Exit::usage, "--train-file is missing: rows to train on");
     for (const std::string* file : {&o.train_file, &o.valid_file})
         if (*file == "-") fail(Exit::usage, "--train-file and --valid-file must be files: they are hashed, too");
-    if (!o.model.session.adapters.empty())
+    bool edits = !o.t.train_edits.empty();
+    if (edits && (o.t.full || !o.t.adapter_init.empty() || !o.t.ref_adapter.empty()))
+        fail(Exit::usage, "--train-edits: --full, --adapter-init and --ref-adapter do not go with it; --adapter does");
+    if (!edits && !o.edit_blocks.empty()) fail(Exit::usage, "--edit-blocks: only --train-edits has blocks");
+    if (!edits && !o.model.session.adapters.empty())
         fail(Exit::usage,
              "--adapter: training starts from one adapter with --adapter-init DIR, or merge it first (dd merge)");
     o.t.seed = uint64_t(o.seed), o.t.shuffle = !o.no_shuffle;
-    o.t.lora.targets.clear();
-    for (const std::string& t : o.targets)
-        for (size_t at = 0; at <= t.size();) {
-            size_t end = std::min(t.find(',', at), t.size());
-            o.t.lora.targets.push_back(t.substr(at, end - at));
-            at = end + 1;
-        }
+    o.t.lora.targets = parts_of(o.targets);
+    for (const std::string& b : parts_of(o.edit_blocks)) {
+        char* end;
+        o.t.edit_blocks.push_back(int(strtol(b.c_str(), &end, 10)));
+        if (b.empty() || *end) fail(Exit::usage, "--edit-blocks %s: numbers of blocks were expected", b.c_str());
+    }
     o.t.lora.base = o.model.session.model;
     o.model.session.pack = !o.t.full;
     std::optional<RunFolder> folder;                // in a dry run it only checks, and leaves nothing behind
@@ -329,7 +349,8 @@ void train_as(Ranks& ranks, const Flags& f) {
     first = std::stoi(ranks.gather(std::to_string(first))[0]);
     if (first && !first_rank) read_checkpoint(o.out, first, t);
     ::run(t, folder ? &*folder : nullptr, *s, first);
-    if (!o.model.session.quiet) fprintf(stderr, "dd: done: %s/%s\n", o.out.c_str(), o.t.full ? "model" : "adapter");
+    if (!o.model.session.quiet)
+        fprintf(stderr, "dd: done: %s/%s\n", o.out.c_str(), o.t.full ? "model" : edits ? "edits.json" : "adapter");
 }
 
 }  // namespace

@@ -1,0 +1,142 @@
+// extract.cpp - activations at named points, for rows that come one after another and are not held.
+#include "session.h"
+
+namespace {
+
+struct Name { const char* name; Point point; bool per_layer; };
+constexpr Name points[] = {{"embed", Point::embed, false},       {"resid_pre", Point::resid_pre, true},
+                           {"q", Point::q, true},                 {"z", Point::z, true},
+                           {"attn_out", Point::attn_out, true},   {"mlp_out", Point::mlp_out, true},
+                           {"resid_post", Point::resid_post, true}, {"final", Point::final, false},
+                           {"logits", Point::final, false}};
+
+bool of_heads(const Name& n) { return n.point == Point::q || n.point == Point::z; }
+
+int width_of(const Model& m, const Name& n, int layer) {
+    if (of_heads(n)) return m.blocks[layer].heads * m.blocks[layer].head_size;
+    return std::string(n.name) == "logits" ? m.vocabulary : m.dim;
+}
+
+}  // namespace
+
+std::vector<Tap> parse_points(const Model& m, const std::string& list) {
+    std::vector<Tap> taps;
+    for (size_t at = 0; at <= list.size();) {
+        size_t end = std::min(list.find(',', at), list.size());
+        std::string one = list.substr(at, end - at), base = one.substr(0, one.find('.'));
+        std::string layer = one.find('.') == std::string::npos ? "" : one.substr(one.find('.') + 1);
+        at = end + 1;
+        const Name* name = nullptr;
+        for (const Name& n : points)
+            if (base == n.name) name = &n;
+        if (!name || name->per_layer == layer.empty())
+            fail(Exit::usage,
+                 "--points %s: there are embed, resid_pre.B, q.B, z.B, attn_out.B, mlp_out.B, resid_post.B, final, "
+                 "logits; B = 0 to %d, or * for all",
+                 one.c_str(), m.layers - 1);
+        int first = 0, last = name->per_layer ? m.layers : 1;
+        if (name->per_layer && layer != "*") {
+            char* rest;
+            long l = strtol(layer.c_str(), &rest, 10);
+            if (*rest || l < 0 || l >= m.layers)
+                fail(Exit::usage, "--points %s: blocks are 0 to %d, or *", one.c_str(), m.layers - 1);
+            first = int(l), last = first + 1;
+            if (of_heads(*name) && !m.blocks[l].heads)
+                fail(Exit::usage, "--points %s: block %ld is %s; blocks with heads are %s", one.c_str(), l,
+                     m.blocks[l].kind.c_str(), blocks_with_heads(m).c_str());
+        }
+        for (int l = first; l < last; l++)
+            if (!of_heads(*name) || m.blocks[l].heads)
+                taps.push_back({base + (name->per_layer ? "." + std::to_string(l) : ""), name->point,
+                                name->per_layer ? l : -1, width_of(m, *name, l), base == std::string("logits")});
+    }
+    return taps;
+}
+
+namespace {
+
+// Rows put together as score.cpp does it, as they come.
+struct Groups {
+    RowSource& rows;
+    std::vector<int> ahead;                     // read, and too long for the group before
+    bool more;
+    explicit Groups(RowSource& rows) : rows(rows) {
+        rows.rewind();
+        more = rows.next(ahead);
+    }
+    bool next(Batch& b) {
+        b.clear();
+        while (more && (b.tokens() == 0 || b.ids.size() + ahead.size() <= size_t(tokens_a_pass))) {
+            b.add(ahead.data(), int(ahead.size()), 0, b.sequences());
+            more = rows.next(ahead);
+        }
+        return b.tokens() > 0;
+    }
+};
+
+struct Held : RowSource {
+    const std::vector<Row>& rows;
+    size_t at = 0;
+    explicit Held(const std::vector<Row>& rows) : rows(rows) {}
+    void rewind() override { at = 0; }
+    bool next(std::vector<int>& ids) override {
+        if (at == rows.size()) return false;
+        ids = rows[at++].ids;
+        return true;
+    }
+};
+
+}  // namespace
+
+void extract(Session& s, const std::vector<Row>& rows, const std::vector<Tap>& taps, bool last,
+             const std::function<void(size_t, int64_t, const float*, int64_t)>& out) {
+    Held held(rows);
+    extract(s, held, taps, last, out);
+}
+
+void extract(Session& s, RowSource& rows, const std::vector<Tap>& taps, bool last,
+             const std::function<void(size_t, int64_t, const float*, int64_t)>& out) {
+    Batch b, heaviest;                          // the group that needs the most scratch: its tokens, and 16 a sequence
+    auto weight = [](const Batch& g) { return g.tokens() + 16 * g.sequences(); };
+    size_t most = 0;
+    for (Groups groups(rows); groups.next(b); most = std::max(most, b.ids.size()))
+        if (weight(b) > weight(heaviest)) heaviest = b;
+    constexpr int chunk = 256;                  // rows of logits at a time
+    size_t need = s.plan(heaviest, false, false) + (size_t(1) << 20) +
+                  size_t(chunk + 16) * (s.model->vocabulary + s.model->dim + 64) * 4;
+    for (const Tap& t : taps)
+        if (!t.logits) need += (most + 16) * t.width * 4;
+    need_memory(need, "activations and what is taken from them", "fewer --points, or shorter rows");
+    Arena scratch(need + need / 8);
+
+    int64_t row = 0;
+    for (Groups groups(rows); groups.next(b);) {
+        scratch.rewind(0);
+        std::vector<Edit> with_taps = s.edits;
+        std::vector<Tensor> into(taps.size());
+        for (size_t t = 0; t < taps.size(); t++)
+            if (!taps[t].logits) {
+                into[t] = scratch.make(b.tokens(), taps[t].width);
+                with_taps.push_back({taps[t].point, taps[t].layer, Edit::tap, into[t]});
+            }
+        Pass p = s.pass(scratch, b);
+        p.edits = &with_taps;
+        Tensor h = s.model->forward(p);
+
+        std::vector<int> which;
+        if (last) for (int q = 0; q < b.sequences(); q++) which.push_back(b.first[q + 1] - 1);
+        else for (int i = 0; i < b.tokens(); i++) which.push_back(i);
+        int n = int(which.size());
+        for (size_t t = 0; t < taps.size(); t++) {
+            size_t mark = scratch.used;
+            for (int i = 0; i < n; i += chunk) {
+                int m = std::min(chunk, n - i);
+                Tensor x = select(p, taps[t].logits ? h : into[t], which.data() + i, m);
+                if (taps[t].logits) x = logits(p, x, s.model->head());
+                out(t, row + i, x.f(), m);
+                scratch.rewind(mark);
+            }
+        }
+        row += n;
+    }
+}
