@@ -7,8 +7,25 @@ OPT      ?= -O2
 CXXFLAGS += -std=c++20 $(OPT) -g1 -Wall -Wextra -Wno-missing-field-initializers -ffp-contract=off -pthread -MMD -MP
 LDLIBS   += -lpcre2-8 -lutf8proc -lpthread
 
+# With nvcc the CUDA kernels are compiled for the GPU (CUDA=0: not). Without it a stub says so when the GPU is asked for.
+NVCC     ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+CUDA     ?= $(if $(NVCC),1,0)
+NVFLAGS  ?= -std=c++20 -O3 -lineinfo -fmad=false -Werror all-warnings \
+            -Xcompiler -Wall,-Wextra,-Wno-missing-field-initializers,-pthread \
+            -gencode arch=compute_90a,code=sm_90a -gencode arch=compute_80,code=compute_80
+ifeq ($(CUDA),1)
+GPU      := $(patsubst %.cu,$(BUILD)/%.o,$(wildcard kernels/cuda/*.cu kernels/cuda/gpu/*.cu))
+LDLIBS   += -L$(dir $(NVCC))../lib64 -lcudart_static -ldl -lrt
+else
+GPU      := $(BUILD)/kernels/cuda/none.o
+endif
+LADDER   := $(wildcard bench/ladder/matmul_*.cu bench/ladder/attention_*.cu)
+# The same files, compiled as C++ and executed on the CPU by the tests, with or without nvcc.
+ON_CPU   := $(patsubst %.cu,$(BUILD)/on_cpu/%.o,$(wildcard kernels/cuda/*.cu) $(LADDER)) \
+            $(patsubst %.cpp,$(BUILD)/on_cpu/%.o,$(wildcard kernels/cuda/on_cpu/*.cpp))
+
 ROOMS := kernels kernels/cpu engine models train eval verbs
-LIB   := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard $(ROOMS:%=%/*.cpp)))
+LIB   := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard $(ROOMS:%=%/*.cpp))) $(GPU)
 TESTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/*.cpp))
 # Ranks of mpirun, where there is an MPI with mpicc (libopenmpi-dev); MPI=0 builds without.
 MPICC ?= mpicc
@@ -19,11 +36,18 @@ LIB    += $(BUILD)/train/mpi/$(if $(MPI_FLAGS),mpi,none).o
 LDLIBS += $(filter -L% -l% -Wl%,$(MPI_FLAGS))
 BENCH := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard bench/*.cpp))
 
-.PHONY: all help deps demo demo-dpo demo-tiny test test-full bench lint fuzz asan tsan clean
+.PHONY: always all cpu help deps demo demo-dpo demo-tiny test test-full bench lint fuzz asan tsan mutants test-long test-gpu \
+        ladder cuda-report cuda-layouts clean
 .DEFAULT_GOAL := all
 
 all: deps                       ## build ./dd (installs what is missing)
 	@+$(MAKE) --no-print-directory -j$(JOBS) dd
+
+# What runs on the CPU does not wait for nvcc: the demos and tests are built with CUDA if that has been built, else
+# without.
+BUILT    := $(if $(filter-out file,$(origin CUDA)),$(CUDA),$(or $(strip $(shell cat $(BUILD)/cuda.flag 2>/dev/null)),0))
+cpu: deps
+	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=$(BUILT) dd
 
 help:                           ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,18 +55,22 @@ help:                           ## this list
 deps:                           ## install missing Debian packages
 	@scripts/deps.sh
 
-demo: all                       ## the main job on SmolLM2-135M: fetch, fine-tune, judge base against adapter (MODEL=path: without network)
+demo: cpu                       ## the main job on SmolLM2-135M: fetch, fine-tune, judge base against adapter (MODEL=path: without network)
 	@scripts/demo.sh
 
-demo-dpo: all                   ## preferences on top of the demo's adapter, judged as the demo is
+demo-dpo: cpu                   ## preferences on top of the demo's adapter, judged as the demo is
 	@scripts/demo_dpo.sh
 
-demo-tiny: all                  ## the same job offline, on a tiny model trained from scratch
+demo-tiny: cpu                  ## the same job offline, on a tiny model trained from scratch
 	@scripts/demo_tiny.sh
 
 test: deps                      ## every test; no network, no GPU
-	@+$(MAKE) --no-print-directory -j$(JOBS) dd $(BUILD)/tests/all
-	$(BUILD)/tests/all --gtest_brief=1
+	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=$(BUILT) dd $(BUILD)/tests/all
+	$(BUILD)/tests/all --gtest_brief=1 --gtest_filter='-Long*'
+
+test-long: deps                 ## what `make test` leaves out: every golden and the battery through the CUDA kernels on the CPU
+	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=$(BUILT) $(BUILD)/tests/all
+	$(BUILD)/tests/all --gtest_brief=1 --gtest_filter='Long*'
 
 test-full: all                  ## every preset at its real size, into bench/RESULTS-FULL.md (10 GB of disk at a time, an hour)
 	@scripts/test_full.sh
@@ -58,24 +86,61 @@ fuzz: deps                      ## fuzz targets of every reader, built with clan
 	@scripts/fuzz.sh
 
 asan: deps                      ## the tests under address and undefined-behaviour sanitizers
-	@+$(MAKE) --no-print-directory -j$(JOBS) BUILD=$(BUILD)/asan OPT='-O1 -fsanitize=address,undefined -fno-sanitize-recover' LDFLAGS='-fsanitize=address,undefined' $(BUILD)/asan/tests/all
-	$(BUILD)/asan/tests/all --gtest_brief=1
+	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=0 BUILD=$(BUILD)/asan OPT='-O1 -fsanitize=address,undefined -fno-sanitize-recover' LDFLAGS='-fsanitize=address,undefined' $(BUILD)/asan/tests/all
+	$(BUILD)/asan/tests/all --gtest_brief=1 --gtest_filter='-Long*'
 
 tsan: deps                      ## the pool, training and generation under the thread sanitizer
-	@+$(MAKE) --no-print-directory -j$(JOBS) BUILD=$(BUILD)/tsan OPT='-O1 -fsanitize=thread' LDFLAGS='-fsanitize=thread' $(BUILD)/tsan/tests/all
-	$(BUILD)/tsan/tests/all --gtest_brief=1 --gtest_filter='*Threads*:*Battery*:*Goldens*'
+	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=0 BUILD=$(BUILD)/tsan OPT='-O1 -fsanitize=thread' LDFLAGS='-fsanitize=thread' $(BUILD)/tsan/tests/all
+	$(BUILD)/tsan/tests/all --gtest_brief=1 --gtest_filter='*Threads*:Models/*Battery*:Models/*Goldens*:CudaKernel*:CudaLadder*'
+
+mutants: deps                   ## every planted bug of tests/mutants.txt, which the tests must see (MUTANTS='NAME ..': some)
+	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=0 $(BUILD)/tests/all $(BUILD)/kernels/cuda/none.o
+	@BUILD=$(BUILD) CXX="$(CXX)" scripts/mutants.py $(MUTANTS)
+
+test-gpu:                       ## the CUDA kernels and every golden on a GPU, and compute-sanitizer; into build/gpu.txt
+	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=1 $(BUILD)/tests/gpu
+	@scripts/test_gpu.sh $(BUILD)
+
+ladder:                         ## matmul and attention from naive to shipped (bench/ladder), timed on a GPU
+	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=1 $(BUILD)/bench/ladder/run
+	$(BUILD)/bench/ladder/run
+
+cuda-report:                    ## registers, shared memory and occupancy of every CUDA kernel, as the compiler tells
+	@NVCC="$(NVCC)" scripts/cuda_report.py $(BUILD)
+
+cuda-layouts:                   ## the fragments of mma.sync and ldmatrix against what ptxas makes of wmma (wants nvdisasm)
+	@mkdir -p $(BUILD)
+	$(NVCC) -std=c++20 -arch=sm_80 -cubin scripts/layouts.cu -o $(BUILD)/layouts.cubin
+	python3 scripts/layouts.py $(BUILD)/layouts.cubin
 
 clean:                          ## remove what was built
 	rm -rf build dd
 
-dd: $(BUILD)/dd.o $(LIB)
-	$(CXX) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+dd: $(BUILD)/dd.o $(LIB) $(BUILD)/cuda.flag
+	$(CXX) $(LDFLAGS) -Wl,--compress-debug-sections=zlib $(filter %.o,$^) -o $@ $(LDLIBS)
 
-$(BUILD)/tests/all: $(TESTS) $(LIB)
-	$(CXX) $(LDFLAGS) $^ -o $@ -lgtest -lgtest_main $(LDLIBS)
+$(BUILD)/tests/all: $(TESTS) $(ON_CPU) $(LIB) $(BUILD)/cuda.flag
+	$(CXX) $(LDFLAGS) $(filter %.o,$^) -o $@ -lgtest -lgtest_main $(LDLIBS)
 
-$(BUILD)/bench/all: $(BENCH) $(LIB)
-	$(CXX) $(LDFLAGS) $^ -o $@ -lbenchmark $(LDLIBS)
+$(BUILD)/bench/all: $(BENCH) $(LIB) $(BUILD)/cuda.flag
+	$(CXX) $(LDFLAGS) $(filter %.o,$^) -o $@ -lbenchmark $(LDLIBS)
+
+# The same tests, with the GPU's kernels in place of those that the CPU executes.
+GPU_TESTS := $(patsubst tests/%.cpp,$(BUILD)/gpu_tests/%.o,$(filter-out tests/cuda_layouts.cpp,$(wildcard tests/cuda*.cpp)) \
+             tests/battery.cpp tests/goldens.cpp tests/kernels_bench.cpp)
+$(BUILD)/bench/ladder/run: $(LADDER:%.cu=$(BUILD)/%.o) $(BUILD)/bench/ladder/run.o $(LIB)
+	$(CXX) $(LDFLAGS) $(filter %.o,$^) -o $@ $(LDLIBS)
+$(BUILD)/tests/gpu: $(GPU_TESTS) $(BUILD)/tests/gpu.o $(LADDER:%.cu=$(BUILD)/%.o) $(LIB)
+	$(CXX) $(LDFLAGS) $(filter %.o,$^) -o $@ -lgtest -lgtest_main $(LDLIBS)
+$(BUILD)/gpu_tests/%.o: tests/%.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS) -Wno-unknown-pragmas -DDD_ON_GPU -DDD_CUDA=gpu -DDD_TESTS='"$(CURDIR)/tests"' -c $< -o $@
+
+# Newer than what was linked with the other choice.
+$(BUILD)/cuda.flag: always
+	@mkdir -p $(@D)
+	@echo '$(CUDA)' | cmp -s - $@ || echo '$(CUDA)' > $@
+always:
 
 # Fuzz targets, for scripts/fuzz.sh: clang brings their main().
 $(BUILD)/fuzz-%: $(BUILD)/fuzz/%.o $(LIB)
@@ -99,7 +164,19 @@ $(BUILD)/headers.h.gch: engine/headers.h
 	$(CXX) $(CXXFLAGS) -x c++-header $(BUILD)/headers.h -o $@
 endif
 
-$(BUILD)/tests/%.o: EXTRA = -DDD_TESTS='"$(CURDIR)/tests"' -DDD_BINARY='"$(CURDIR)/dd"'
+$(BUILD)/%.o: %.cu
+	@mkdir -p $(@D)
+	$(NVCC) $(NVFLAGS) -MMD -MP -c $< -o $@
+
+ON_CPU_FLAGS = $(CXXFLAGS) -Wno-unknown-pragmas -DDD_CUDA=cuda_on_cpu
+$(BUILD)/on_cpu/%.o: %.cu
+	@mkdir -p $(@D)
+	$(CXX) $(ON_CPU_FLAGS) -x c++ -c $< -o $@
+$(BUILD)/on_cpu/%.o: %.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(ON_CPU_FLAGS) -c $< -o $@
+
+$(BUILD)/tests/%.o: EXTRA = -Wno-unknown-pragmas -DDD_CUDA=cuda_on_cpu -DDD_TESTS='"$(CURDIR)/tests"' -DDD_BINARY='"$(CURDIR)/dd"'
 $(BUILD)/train/mpi/mpi.o: EXTRA = -DOMPI_SKIP_MPICXX -DMPICH_SKIP_MPICXX $(filter -I%,$(MPI_FLAGS))
 $(BUILD)/train/run_folder.o: EXTRA = -DDD_VERSION='"$(VERSION)"' -DDD_FLAGS='"$(CXXFLAGS)"'
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)

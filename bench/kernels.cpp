@@ -95,6 +95,8 @@ void moving() {
     Tensor part = tensor(tokens, dim / 2);
     cases.push_back({"columns", "288 of 576, 2048 rows", 0, n, [=] { k.columns(part, x, dim / 2); }});
     cases.push_back({"columns_back", "288 into 576, 2048 rows", 0, 1.5 * n, [=] { k.columns_back(y, part, dim / 2); }});
+    int *next = (int*)memory.take(128), *pos = (int*)memory.take(128), *id = (int*)memory.take(128);
+    cases.push_back({"follow", "32 sequences", 0, 5 * 32 * 4, [=] { k.follow(id, pos, next, 32); }});
 }
 
 void product(const std::string& what, int n, int out, int in, Type type, bool adapted) {
@@ -233,6 +235,8 @@ void the_rest() {
     cases.push_back({"pick", "256 x 49152", 0, n, [=] { k.pick(logp, {}, z, want, nullptr, 0); }});
     cases.push_back({"pick", "256 x 49152, with its gradient", 0, 1.5 * n,
                      [=] { k.pick(logp, dz, z, want, nullptr, 0); }});
+    int* best = (int*)memory.take(head_rows * 4);
+    cases.push_back({"argmax", "256 x 49152", 0, n, [=] { k.argmax(best, z); }});
     Tensor x = tensor(tokens, dim), y = tensor(tokens, dim), v = tensor(1, dim);
     Tensor s = tensor(1, heads), ds = tensor(1, heads);
     double m = double(x.bytes());

@@ -185,9 +185,8 @@ Tensor attention(Pass& p, Tensor q, Tensor k, Tensor v, int head, float scale, i
         int panels = kv.room * p.cache->slots, layer = keeper < 0 ? p.layer : keeper;
         kv.k = p.cache->state(p.k, layer, keys, panels, key_size, p.operand).data;
         kv.v = p.cache->state(p.k, layer, values, panels, value_size, p.operand).data;
-        for (int s = 0; s < p.rows.seqs && kv.room * 16 < p.cache->room; s++)
-            require(p.rows.first[s + 1] - p.rows.first[s] <= p.cache->chunk,
-                    "attention: a ring for chunks of %d tokens was given more", p.cache->chunk);
+        require(kv.room * 16 >= p.cache->room || p.rows.longest <= p.cache->chunk,
+                "attention: a ring for chunks of %d tokens was given %d", p.cache->chunk, p.rows.longest);
     } else {
         int panels = p.rows.n / 16 + p.rows.seqs;
         Tensor ks = p.make(panels, key_size, p.operand), vs = p.make(panels, value_size, p.operand);

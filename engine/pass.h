@@ -34,7 +34,7 @@ struct Edit {
 // tensor has taken its step back; buffers of one size serve the next of that size.
 class GradientPool {
 public:
-    explicit GradientPool(size_t size, bool counting = false) : arena_(size, counting) {}
+    template <class How> GradientPool(size_t size, How&& how) : arena_(size, how) {}      // how: as Arena has it
     void* take(size_t bytes);
     void give(void* p, size_t bytes) { free_[bytes].push_back(p); }
     void reset() { free_.clear(), arena_.rewind(0); }
@@ -47,8 +47,9 @@ private:
 
 // The way back. Each step undoes one op; steps run in reverse.
 struct Tape {
-    explicit Tape(size_t gradient_bytes, bool counting = false)
-        : gradients(gradient_bytes, counting), closures(size_t(64) << 20) {}
+    explicit Tape(size_t gradient_bytes) : Tape(gradient_bytes, host_memory) {}
+    template <class How> Tape(size_t gradient_bytes, How&& how)
+        : gradients(gradient_bytes, how), closures(size_t(64) << 20) {}
 
     bool recompute = false;         // keep only what enters each layer; make the rest again on the way back
     uint64_t dropout_seed = 0;      // of this walk: dropout masks depend on it and on the site alone

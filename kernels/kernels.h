@@ -3,9 +3,20 @@
 #pragma once
 #include "list.h"
 
+// Work that is remembered once and done again as a whole, where launching its parts costs more than doing them. What is
+// remembered depends on addresses and sizes; numbers in device memory may change in between.
+struct Recorder {
+    void (*begin)();                // what is called from here on is remembered, not done
+    void* (*end)();
+    void (*replay)(void* recorded);
+    void (*drop)(void* recorded);
+};
+
 struct Kernels {
     const char* name;       // "scalar", "avx2", "avx512", "avx512+bf16": said at start, never silent
     bool bf16;              // has bf16 dot products: the default of --precision
+    const Memory* memory;   // where its tensors are
+    const Recorder* recorder;       // null: nothing is gained by it
 #define K(name, args) void(*name) args;
     DD_KERNELS(K)
 #undef K
@@ -21,3 +32,8 @@ bool overlay_avx512_bf16(Kernels&);     // cpu/avx512_bf16.cpp
 // avx512+bf16 forces one (Exit::no_resource when the machine or the build lacks it).
 const Kernels& cpu();
 const Kernels& cpu(const char* isa);
+
+// The GPU's (cuda/table.cu): device `number`. Exit::no_resource, saying which, where the build, the driver, the device
+// or its architecture is missing (cuda/none.cpp: the build). One device a process. one_order: a row's numbers do not
+// depend on how many go together, which the fastest kernel for few rows gives up.
+const Kernels& cuda(int number, bool one_order = false);

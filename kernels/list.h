@@ -14,6 +14,7 @@ struct Rows {
     const int *ids = nullptr, *pos = nullptr;       // [n]
     const int* first = nullptr;                     // [seqs + 1]
     const int* slot = nullptr;                      // [seqs] where each sequence's state lives in the cache
+    int longest = 0;                                // rows of the longest sequence
 };
 
 // A matrix w(out, in) that products multiply by: as it is stored, and the one copy that this machine's kernels read.
@@ -85,6 +86,7 @@ struct AdamW { float lr, beta1, beta2, eps, decay; int step; };         // step 
   K(select_back, (Tensor dx, Tensor dy, const int* rows, const float* s))   /* dx[rows[i]] += s[i] dy[i]                  */ \
   K(columns,     (Tensor y, Tensor x, int first))                   /* y = columns first .. first + y.cols - 1 of x       */ \
   K(columns_back, (Tensor dx, Tensor dy, int first))                /* their gradient; fresh: of the others zero          */ \
+  K(follow,      (int* ids, int* pos, const int* next, int n))      /* ids = next, pos += 1: every sequence's next token  */ \
   /* products */ \
   K(pack,        (Matrix& m))                                       /* fills m.panels; with m.panels null, m.panel_bytes  */ \
   K(matmul,      (const Product* p, int n, Tensor x))               /* p[i].y = x w^T + u b^T, for each of n products     */ \
@@ -95,7 +97,8 @@ struct AdamW { float lr, beta1, beta2, eps, decay; int step; };         // step 
   K(rms_norm_back, (Tensor dx, Tensor dw, Tensor dy, Tensor x, Tensor w, Tensor r)) \
   K(gated,       (Tensor y, Tensor g, Tensor u, Gate f))            /* y = f(g) u                                         */ \
   K(gated_back,  (Tensor dg, Tensor du, Tensor dy, Tensor g, Tensor u, Gate f)) \
-  K(rotations,   (Tensor t, const int* pos, const float* freq, int pairs))  /* t[i] = cos | sin of pos[i] freq[j]         */ \
+  K(rotations,   (Tensor t, const int* pos, const float* freq, int pairs))  /* t[i] = cos | sin of pos[i] freq[j], freq   */ \
+                                                                    /* in the process's memory                            */ \
   K(rope,        (Tensor y, Tensor x, Tensor t, int head, int sign))    /* turns pairs (j, j + t.cols/2) of each head     */ \
   K(dropout,     (Tensor y, Tensor x, float rate, uint64_t seed, uint64_t site))    /* keeps or drops, scales by 1/(1-rate) */ \
   /* attention */ \
@@ -121,6 +124,7 @@ struct AdamW { float lr, beta1, beta2, eps, decay; int step; };         // step 
   K(pick,        (Tensor logp, Tensor dz, Tensor z, const int* want, const float* s, float c)) \
                                                                     /* logp = log softmax(z)[want]; dz = s its gradient,  */ \
                                                                     /* through the softcap c (0: none) that made z        */ \
+  K(argmax,      (int* best, Tensor z))                             /* the first of the largest of each row; NaN is none  */ \
   /* edits */ \
   K(scale_heads, (Tensor y, Tensor x, Tensor s))                    /* head h of every row times s[h]                     */ \
   K(scale_heads_back, (Tensor dx, Tensor ds, Tensor dy, Tensor x, Tensor s)) \

@@ -2,7 +2,9 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 #include "error.h"
+#include "memory.h"
 
 // How numbers are stored. Activations are f32, or bf16 where they are operands of products; only weights are in blocks.
 // q8_0 .. q6_k are the block formats of GGUF: `block` weights of a row in `bytes` bytes.
@@ -47,12 +49,13 @@ struct Tensor {
     }
 };
 
-// A stack of bytes, from an anonymous mapping on huge pages. Nothing is freed one by one: remember `used`, rewind to
-// it.
-// Pages are touched when they are first written, so an arena may be planned generously.
+// A stack of bytes, in the process's memory (an anonymous mapping on huge pages) or in a device's. Nothing is freed one
+// by one: remember `used`, rewind to it.
+// Memory comes behind the addresses when it is first taken (or touched), so an arena may be planned generously.
 class Arena {
 public:
     explicit Arena(size_t size, bool counting = false);     // counting: addresses without memory, to plan with
+    Arena(size_t size, const Memory&);
     ~Arena();
     Arena(const Arena&) = delete;
     Arena& operator=(const Arena&) = delete;
@@ -62,6 +65,7 @@ public:
         require(n <= size_ - used, "arena full: %zu of %zu bytes used, %zu wanted", used, size_, n);
         used += n;
         if (used > peak) peak = used;
+        if (used > committed_) commit();
         return base_ + (used - n);
     }
     Tensor make(int rows, int cols, Type type = Type::f32) {
@@ -72,12 +76,49 @@ public:
     // Give back all taken since `mark`. Tests poison it, so that whatever still looks there finds NaN.
     void rewind(size_t mark);
 
+    // n numbers of the process, where kernels read them: themselves, or a copy taken from this arena.
+    template <class T> const T* put(const T* from, size_t n) {
+        if (memory.host || !n) return from;
+        void* to = take(n * sizeof(T));
+        memory.upload(to, from, n * sizeof(T));
+        return (const T*)to;
+    }
+    template <class T> const T* put(const std::vector<T>& from) { return put(from.data(), from.size()); }
+    // A weight as a file has it, where and as kernels read it: likewise. `stored` outlives the arena.
+    Tensor hold(Tensor stored) {
+        if (memory.host) return stored;
+        Tensor t = make(stored.rows, stored.cols, stored.type);
+        memory.hold(t.data, stored);
+        return t;
+    }
+    // A tensor that begins with these numbers, a copy.
+    Tensor copy(const std::vector<float>& from, int rows, int cols) {
+        Tensor t = make(rows, cols);
+        memory.upload(t.data, from.data(), t.bytes());
+        return t;
+    }
+
     size_t size() const { return size_; }
+    const Memory& memory;
     size_t used = 0, peak = 0;
     bool poison = false;
 
 private:
+    void commit();
     char* base_;
-    size_t size_;
+    size_t size_, committed_;
     bool counting_;
 };
+
+// f32 numbers of a tensor in this memory, for the process to read: where they are, or copied into `buffer`.
+inline const float* get(const Memory& from, const Tensor& t, std::vector<float>& buffer) {
+    if (from.host) return t.f();
+    buffer.resize(t.count());
+    from.download(buffer.data(), t.data, t.bytes());
+    return buffer.data();
+}
+inline std::vector<float> get(const Memory& from, const Tensor& t) {
+    std::vector<float> v(t.count());
+    from.download(v.data(), t.data, t.bytes());
+    return v;
+}

@@ -215,13 +215,13 @@ size_t Adapters::add(Model& model, const LoraConfig& config, const TensorFile& f
             if (s.type > Type::bf16)
                 fail(Exit::bad_input, "%s: %s has type %s; F32, F16 or BF16 was expected", path.c_str(),
                      shown(s.name, 120).c_str(), s.dtype.c_str());
-            Tensor t = mem_.make(rows, cols);
-            dequantize(s.type, s.data, t.f(), t.count());
-            for (size_t i = 0; i < t.count(); i++)
-                if (!std::isfinite(t.f()[i]))
+            std::vector<float> v(size_t(rows) * size_t(cols));
+            dequantize(s.type, s.data, v.data(), v.size());
+            for (size_t i = 0; i < v.size(); i++)
+                if (!std::isfinite(v[i]))
                     fail(Exit::bad_input, "%s: %s holds a value that is not finite (number %zu)", path.c_str(),
                          shown(s.name, 120).c_str(), i);
-            return t;
+            return mem_.copy(v, rows, cols);
         };
         Tensor a = read(*pair[0], rank, w.m.in), b = read(*pair[1], w.m.out, rank);
         parts_[module].push_back({a, b, weight * config_.scale(module)});
@@ -244,12 +244,12 @@ void Adapters::create(Model& model, LoraConfig& config, uint64_t seed) {
         }
         if (!wanted) continue;
         hit.insert(suffix_of(module));
-        Tensor a = mem_.make(config.rank, w->m.in), b = mem_.make(w->m.out, config.rank);
+        std::vector<float> a(size_t(config.rank) * size_t(w->m.in)), b(size_t(config.rank) * size_t(w->m.out));
         Random random(seed, parts_.size(), 0x4c6f5241);                 // "LoRA"
         float bound = 1 / std::sqrt(float(w->m.in));                    // sqrt(6 / ((1 + 5) in))
-        for (size_t i = 0; i < a.count(); i++) a.f()[i] = bound * (2 * random.uniform() - 1);
-        std::fill_n(b.f(), b.count(), 0.0f);
-        parts_[module].push_back({a, b, config.scale(module)});
+        for (float& v : a) v = bound * (2 * random.uniform() - 1);
+        parts_[module].push_back({mem_.copy(a, config.rank, w->m.in), mem_.copy(b, w->m.out, config.rank),
+                                  config.scale(module)});
     }
     for (size_t i = 0; i < used.size(); i++)
         if (!used[i])
@@ -274,15 +274,16 @@ void Adapters::attach(Model& model, const Kernels& k, Type operand) {
             } else {                                                    // ranks side by side, scales inside b
                 int rank = 0;
                 for (const Part& p : parts) rank += p.a.rows;
-                Tensor a = e.lora.a = mem_.make(rank, w->m.in), b = e.lora.b = mem_.make(w->m.out, rank);
-                int at = 0;
+                std::vector<float> a, b(size_t(rank) * size_t(w->m.out));
+                size_t at = 0;
                 for (const Part& p : parts) {
-                    std::copy_n(p.a.f(), p.a.count(), a.f() + size_t(at) * a.cols);
-                    for (int o = 0; o < b.rows; o++)
-                        for (int r = 0; r < p.b.cols; r++)
-                            b.f()[size_t(o) * rank + at + r] = float(p.scale) * p.b.f()[size_t(o) * p.b.cols + r];
-                    at += p.a.rows;
+                    std::vector<float> pa = get(mem_.memory, p.a), pb = get(mem_.memory, p.b);
+                    a.insert(a.end(), pa.begin(), pa.end());
+                    size_t cols = size_t(p.b.cols);
+                    for (size_t i = 0; i < pb.size(); i++) b[i / cols * rank + at + i % cols] = float(p.scale) * pb[i];
+                    at += cols;
                 }
+                e.lora.a = mem_.copy(a, rank, w->m.in), e.lora.b = mem_.copy(b, w->m.out, rank);
             }
         }
     for (Entry& e : entries_) {
@@ -299,11 +300,12 @@ void Adapters::repack(const Kernels& k, Type operand) {
     for (Entry& e : entries_) pack(k, e.lora, operand, mem_);
 }
 
-void write_adapter(const std::string& folder, std::deque<Adapters::Entry>& entries, const LoraConfig& config) {
+void Adapters::write(const std::string& folder) {
+    const LoraConfig& config = config_;
     make_folders(folder);
     struct Half { std::string name; Tensor t; };
     std::vector<Half> halves;
-    for (Adapters::Entry& e : entries) {
+    for (Entry& e : entries_) {
         std::string module = e.module.starts_with("model.") ? config.prefix + e.module.substr(6) : e.module;
         halves.push_back({"base_model.model." + module + ".lora_A.weight", e.lora.a});
         halves.push_back({"base_model.model." + module + ".lora_B.weight", e.lora.b});
@@ -312,7 +314,9 @@ void write_adapter(const std::string& folder, std::deque<Adapters::Entry>& entri
     std::vector<SafetensorsWriter::Item> items;
     for (const Half& h : halves) items.push_back({h.name, Type::f32, {h.t.rows, h.t.cols}});
     SafetensorsWriter file(folder + "/adapter_model.safetensors", items, {{"format", "pt"}});
-    for (size_t i = 0; i < halves.size(); i++) file.write(i, 0, halves[i].t.data, halves[i].t.rows);
+    std::vector<float> numbers;
+    for (size_t i = 0; i < halves.size(); i++)
+        file.write(i, 0, get(mem_.memory, halves[i].t, numbers), halves[i].t.rows);
     file.commit();
 
     Json alphas = Json::object(), ranks = Json::object();

@@ -41,6 +41,8 @@ public:
     void detach(Model&);                            // the base model again; attach puts them back
     // Refreshes the packed copies after a and b have changed.
     void repack(const Kernels&, Type operand);
+    // Writes a PEFT directory: files atomic, keys sorted, f32 tensors in PEFT's names.
+    void write(const std::string& folder);
 
     struct Entry { std::string module; Weight* weight; Lora lora; };
     std::deque<Entry>& entries() { return entries_; }       // trained adapters: one entry a matrix, in visiting order
@@ -57,8 +59,6 @@ private:
     LoraConfig config_;
 };
 
-// Writes a PEFT directory: files atomic, keys sorted, f32 tensors in PEFT's names.
-void write_adapter(const std::string& folder, std::deque<Adapters::Entry>&, const LoraConfig&);
 LoraConfig read_adapter_config(const std::string& folder);
 LoraConfig parse_adapter_config(const Json&, const std::string& who);
 std::pair<std::string, double> split_scale(const std::string& path_and_scale);      // "DIR" or "DIR:SCALE"

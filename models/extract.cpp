@@ -106,8 +106,9 @@ void extract(Session& s, RowSource& rows, const std::vector<Tap>& taps, bool las
                   size_t(chunk + 16) * (s.model->vocabulary + s.model->dim + 64) * 4;
     for (const Tap& t : taps)
         if (!t.logits) need += (most + 16) * t.width * 4;
-    need_memory(need, "activations and what is taken from them", "fewer --points, or shorter rows");
-    Arena scratch(need + need / 8);
+    need_memory(*s.k.memory, need, "activations and what is taken from them", "fewer --points, or shorter rows");
+    Arena scratch(need + need / 8, *s.k.memory);
+    std::vector<float> numbers;
 
     int64_t row = 0;
     for (Groups groups(rows); groups.next(b);) {
@@ -131,9 +132,9 @@ void extract(Session& s, RowSource& rows, const std::vector<Tap>& taps, bool las
             size_t mark = scratch.used;
             for (int i = 0; i < n; i += chunk) {
                 int m = std::min(chunk, n - i);
-                Tensor x = select(p, taps[t].logits ? h : into[t], which.data() + i, m);
+                Tensor x = select(p, taps[t].logits ? h : into[t], scratch.put(which.data() + i, size_t(m)), m);
                 if (taps[t].logits) x = logits(p, x, s.model->head());
-                out(t, row + i, x.f(), m);
+                out(t, row + i, get(*s.k.memory, x, numbers), m);
                 scratch.rewind(mark);
             }
         }

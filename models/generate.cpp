@@ -5,6 +5,7 @@
 #include <deque>
 #include "../kernels/parallel.h"
 #include "../kernels/random.h"
+#include "../engine/replay.h"
 #include "session.h"
 
 const char* name(Stop s) { return s == Stop::eos ? "eos" : s == Stop::stop_string ? "stop_string" : "length"; }
@@ -21,20 +22,6 @@ struct Live {                       // a request that holds a slot
     std::string pending;            // text not yet given out: it may be the beginning of a stop string
 };
 
-// The first of the largest.
-int argmax(const float* z, int n) {
-    constexpr int lanes = 16;               // independent of each other, so that the compiler takes many at a time
-    float best[lanes];
-    for (float& b : best) b = -INFINITY;
-    int i = 0;
-    for (; i + lanes <= n; i += lanes)
-        for (int j = 0; j < lanes; j++) best[j] = z[i + j] > best[j] ? z[i + j] : best[j];
-    for (; i < n; i++) best[0] = std::max(best[0], z[i]);
-    float top = *std::max_element(best, best + lanes);
-    int at = int(std::find(z, z + n, top) - z);
-    return at < n ? at : 0;
-}
-
 // The next token. logits: [vocabulary], changed in place.
 int sample(float* z, int n, const Sampling& s, const std::vector<int>& before, uint64_t stream) {
     if (s.repeat_penalty != 1) {    // Keskar et al. 2019, section 4.1, on every token so far
@@ -43,7 +30,7 @@ int sample(float* z, int n, const Sampling& s, const std::vector<int>& before, u
         seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
         for (int id : seen) z[id] = z[id] > 0 ? z[id] / float(s.repeat_penalty) : z[id] * float(s.repeat_penalty);
     }
-    if (s.temperature <= 0) return argmax(z, n);
+    if (s.temperature <= 0) return int(std::max_element(z, z + n) - z);
     struct Candidate { float z; int id; };
     std::vector<Candidate> all(n);
     for (int i = 0; i < n; i++) all[i] = {std::isnan(z[i]) ? -INFINITY : z[i], i};      // sorting needs an order
@@ -66,6 +53,16 @@ int sample(float* z, int n, const Sampling& s, const std::vector<int>& before, u
     return all[i].id;
 }
 
+// One pass over all slots that have something to do.
+struct Step {
+    std::vector<int> last, who;     // the last rows of those whose next token is wanted, and their slots
+    std::vector<size_t> requests;   // of these slots
+    bool decoding = false;          // every sequence brings one token, and wants one
+    Rows rows;                      // where the kernels read them
+    const int* at = nullptr;
+    size_t end = 0;                 // of the scratch that they take
+};
+
 struct Generator {
     Session& s;
     const std::vector<Request>& requests;
@@ -76,13 +73,16 @@ struct Generator {
     std::vector<Live> live;
     std::deque<size_t> waiting;
     GenerateStats stats;
+    const Memory& memory;
+    std::vector<float> logit_numbers, logp_numbers;
 
     Generator(Session& s, const std::vector<Request>& requests, const GenerateOptions& o)
         : s(s),
           requests(requests),
           o(o),
           stops(o.ignore_eos ? std::vector<int>{} : s.stops()),
-          tokenizer(s.tokenizer()) {
+          tokenizer(s.tokenizer()),
+          memory(*s.k.memory) {
         int context = o.context ? o.context : s.model->context;
         room = 1;
         for (size_t r = 0; r < requests.size(); r++) {
@@ -168,18 +168,23 @@ struct Generator {
         for (int i = 0; i < slots; i++) widest.add(zeros.data(), i == 0 ? prompt_tokens_a_pass : 1, 0, i);
         size_t scratch_bytes =
             s.plan(widest, true, true) + size_t(slots) * (s.model->vocabulary + 64) * 4 + (size_t(1) << 20);
-        while (slots > 1 && cache_bytes(slots) + scratch_bytes > available_memory() / 10 * 9) slots /= 2;
+        while (slots > 1 && cache_bytes(slots) + scratch_bytes > available_memory(memory) / 10 * 9) slots /= 2;
         size_t state_bytes = cache_bytes(slots);
-        need_memory(state_bytes + scratch_bytes, format("keys and values of %d tokens", room),
+        need_memory(memory, state_bytes + scratch_bytes, format("keys and values of %d tokens", room),
                     "a smaller --max-tokens");
         live.resize(slots);
-        Arena states(state_bytes + (size_t(1) << 16)), scratch(scratch_bytes);
+        Arena states(state_bytes + (size_t(1) << 16), memory), scratch(scratch_bytes, memory);
         Cache cache(states, slots, room, prompt_tokens_a_pass);
 
+        Replays replays(s.k, scratch);
+        const bool follows = greedy() && !memory.host;
+
         Batch b;
-        std::vector<int> last, who;
+        Step step, before;
         for (;;) {
-            b.clear(), last.clear(), who.clear();
+            b.clear();
+            std::swap(step, before);
+            step = {};
             int budget = prompt_tokens_a_pass;
             bool prompts = false;
             for (int i = 0; i < slots; i++) {
@@ -192,50 +197,83 @@ struct Generator {
                 b.add(l.ids.data() + l.seen, n, l.seen, i);
                 l.seen += n;
                 if (n == left) {
-                    last.push_back(b.tokens() - 1);
-                    who.push_back(i);
+                    step.last.push_back(b.tokens() - 1);
+                    step.who.push_back(i), step.requests.push_back(l.request);
                 }
             }
             if (b.tokens() == 0) break;
             if (o.interrupted()) fail(Exit::interrupted, "interrupted");
             auto begun = Clock::now();
-            scratch.rewind(0);
-            Pass p = s.pass(scratch, b);
-            p.cache = &cache;
-            Tensor h = s.model->forward(p);
-            if (!last.empty()) {
-                Tensor z = logits(p, select(p, h, last.data(), int(last.size())), s.model->head());
-                choose(p, z, who);
+            step.decoding = b.tokens() == int(step.who.size());
+            if (follows && step.decoding && before.decoding && step.requests == before.requests) {
+                step.rows = before.rows, step.at = before.at, step.end = before.end;    // they have followed
+                scratch.used = step.end;
+            } else {
+                scratch.rewind(0);
+                step.rows = b.rows(scratch), step.at = scratch.put(step.last), step.end = scratch.used;
             }
+            auto walk = [&] { return walk_of(step, scratch, cache); };
+            Tensor out = step.decoding ? replays(int(step.who.size()), walk) : walk();
+            if (out) choose(out, step.who, scratch);
             stats.passes++;
             if (prompts) stats.prompt_seconds += since(begun), stats.prompt_passes++;
         }
         stats.seconds = since(start);
     }
 
-    void choose(Pass& p, Tensor z, const std::vector<int>& who) {
+    bool greedy() const { return o.sampling.temperature <= 0 && o.sampling.repeat_penalty == 1; }
+
+    // The logits of the sequences whose next token is wanted; greedily, these tokens and their log-probabilities
+    // [2, n]. Where every sequence is decoding, ids and positions become the next pass's.
+    Tensor walk_of(const Step& step, Arena& scratch, Cache& cache) {
+        Pass p{s.k, scratch, step.rows, s.operand};
+        p.edits = s.edits.empty() ? nullptr : &s.edits;
+        p.cache = &cache;
+        Tensor h = s.model->forward(p);
+        int n = int(step.who.size());
+        if (!n) return {};
+        Tensor z = logits(p, select(p, h, step.at, n), s.model->head());
+        if (!greedy()) return z;
+        Tensor both = p.make(2, n, Type::f32);
+        int* best = (int*)both.data;
+        s.k.argmax(best, z);
+        s.k.pick(both.slice(1, 1), {}, z, best, nullptr, 0);
+        if (step.decoding && !memory.host) s.k.follow((int*)step.rows.ids, (int*)step.rows.pos, best, n);
+        return both;
+    }
+
+    void choose(Tensor out, const std::vector<int>& who, Arena& scratch) {
         int n = int(who.size());
-        std::vector<int> want(n);
-        Tensor own = z;
-        bool changed = o.sampling.repeat_penalty != 1;
-        if (changed) {                          // logprobs are the model's own, so the penalty acts on a copy
-            own = p.make(z.rows, z.cols, Type::f32);
-            p.k.copy(own, z);
+        if (greedy()) {
+            const float* both = get(memory, out, logit_numbers);
+            for (int i = 0; i < n; i++) took(who[i], ((const int*)both)[i], both[n + i]);
+            return;
         }
+        Tensor z = out, own = z;
+        if (o.sampling.repeat_penalty != 1) {   // logprobs are the model's own, so the penalty acts on a copy
+            own = scratch.make(z.rows, z.cols);
+            s.k.copy(own, z);
+        }
+        std::vector<int> want(n);
+        float* numbers = (float*)get(memory, own, logit_numbers);       // the process's own by now, or a copy
         parallel(n, [&](int i, int) {
             const Live& l = live[who[i]];
-            want[i] = sample(own.f() + size_t(i) * z.cols, z.cols, o.sampling, l.ids, requests[l.request].stream);
+            want[i] = sample(numbers + size_t(i) * z.cols, z.cols, o.sampling, l.ids, requests[l.request].stream);
         });
-        Tensor logp = p.make(n, 1, Type::f32);
-        p.k.pick(logp, {}, z, want.data(), nullptr, 0);
-        for (int i = 0; i < n; i++) {
-            if (std::isnan(logp.f()[i]))
-                fail(Exit::numerics,
-                     "request %zu: the logits at position %zu are not numbers; the weights, an adapter or an edit is "
-                     "broken",
-                     live[who[i]].request, live[who[i]].ids.size());
-            take(live[who[i]], want[i], logp.f()[i]);
-        }
+        Tensor logp = scratch.make(n, 1);
+        s.k.pick(logp, {}, z, scratch.put(want), nullptr, 0);
+        const float* of = get(memory, logp, logp_numbers);
+        for (int i = 0; i < n; i++) took(who[i], want[i], of[i]);
+    }
+
+    void took(int slot, int id, float logp) {
+        Live& l = live[slot];
+        if (std::isnan(logp))
+            fail(Exit::numerics,
+                 "request %zu: the logits at position %zu are not numbers; the weights, an adapter or an edit is "
+                 "broken",
+                 l.request, l.ids.size());
+        take(l, id, logp);
     }
 };
 

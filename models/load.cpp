@@ -45,10 +45,11 @@ struct Load : Visit {
         w.m.out = out, w.m.in = in;
         const Stored* s = take(name, {out, in});
         if (!s) return;
-        w.m.w = {(void*)s->data, out, in, s->type};
+        Tensor stored = {(void*)s->data, out, in, s->type};
         bool q = name.find(".q_proj.") != std::string::npos, k = name.find(".k_proj.") != std::string::npos;
         if (from.is_gguf() && from.architecture->gguf_turns_pairs && (q || k))
-            w.m.w = turned(w.m.w, model.blocks[0].head_size);
+            w.m.w = turned(stored, model.blocks[0].head_size);
+        else w.m.w = mem.hold(stored);
     }
 
     void table(const std::string& name, Weight& w, int rows, int cols) override { matrix(name, w, rows, cols); }
@@ -62,11 +63,12 @@ struct Load : Visit {
     }
 
     void read(const std::string& name, Tensor& w, const Stored& s, int n, float offset) {
-        w = mem.make(1, n);
-        dequantize(s.type, s.data, w.f(), n);
-        if (from.is_gguf() && from.architecture->gguf_vector) from.architecture->gguf_vector(name, w.f(), n);
+        std::vector<float> numbers(size_t(n), 0.0f);
+        dequantize(s.type, s.data, numbers.data(), numbers.size());
+        if (from.is_gguf() && from.architecture->gguf_vector) from.architecture->gguf_vector(name, numbers.data(), n);
         if (!(from.is_gguf() && from.architecture->gguf_gains_whole))
-            for (int i = 0; i < n && offset != 0; i++) w.f()[i] += offset;
+            for (int i = 0; i < n && offset != 0; i++) numbers[size_t(i)] += offset;
+        w = mem.copy(numbers, 1, n);
     }
 
     void spare(const std::string& name) override { used.insert(name); }
@@ -74,10 +76,14 @@ struct Load : Visit {
     // GGUF's llama keeps the rows of each head of q and k as pairs (2i + s); ours are halves (s d / 2 + i).
     Tensor turned(Tensor w, int d) {
         Tensor t = mem.make(w.rows, w.cols, w.type);
+        std::vector<char> rows(w.bytes());
+        size_t bytes = row_bytes(w.type, w.cols);
         for (int row = 0; row < w.rows; row++) {
             int head = row / d * d, i = row % d % (d / 2), s = row % d / (d / 2);
-            memcpy(t.slice(row, 1).data, w.slice(head + 2 * i + s, 1).data, row_bytes(w.type, w.cols));
+            memcpy(rows.data() + row * bytes, w.slice(head + 2 * i + s, 1).data, bytes);
         }
+        w.data = rows.data();
+        mem.memory.hold(t.data, w);
         return t;
     }
 };

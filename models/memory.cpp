@@ -83,8 +83,10 @@ size_t available_memory() {
 size_t resident_memory() { return kilobytes("/proc/self/status", "VmRSS:"); }
 size_t peak_resident_memory() { return kilobytes("/proc/self/status", "VmHWM:"); }
 
-void need_memory(size_t bytes, const std::string& what, const std::string& remedy) {
-    const size_t have = available_memory();
+size_t available_memory(const Memory& m) { return m.host ? available_memory() : m.available(); }
+
+void need_memory(const Memory& m, size_t bytes, const std::string& what, const std::string& remedy) {
+    const size_t have = available_memory(m);
     if (bytes > have)
         fail(Exit::no_resource, "not enough memory: %s need %.2f GB, %.2f GB are available; %s would make it fit",
              what.c_str(), double(bytes) * 1e-9, double(have) * 1e-9, remedy.c_str());

@@ -52,10 +52,14 @@ void write(const std::string& folder, Session& s, bool merge) {
     std::vector<SafetensorsWriter::Item> items;
     for (const Saved& t : collect.all) items.push_back({t.name, t.type, t.shape});
     SafetensorsWriter file(folder + "/model.safetensors", items, {{"format", "pt"}});
-    std::vector<float> row;
+    std::vector<float> row, numbers;
     std::vector<char> stored;
     for (size_t i = 0; i < collect.all.size(); i++) {
-        const Saved& t = collect.all[i];
+        Saved& t = collect.all[i];
+        if (!s.k.memory->host) {                        // trained there, every one of them
+            require(t.t.type == Type::f32 && !t.lora, "save: %s is on the device as it was stored", t.name.c_str());
+            t.t.data = (void*)get(*s.k.memory, t.t, numbers);
+        }
         row.resize(t.t.cols);
         stored.resize(row_bytes(t.type, row.size()));
         bool flat = t.t.rows == 1;

@@ -48,8 +48,9 @@ void score(Session& s, const std::vector<Row>& rows,
     std::vector<Group> groups = groups_of(rows);
     size_t logit_chunk = size_t(256 + 16) * (s.model->vocabulary + 64) * 4;
     size_t need = most_scratch(s, rows, groups) + logit_chunk + (size_t(1) << 20);
-    need_memory(need, "activations of a pass", "shorter rows");
-    Arena scratch(need + need / 8);
+    need_memory(*s.k.memory, need, "activations of a pass", "shorter rows");
+    Arena scratch(need + need / 8, *s.k.memory);
+    std::vector<float> numbers;
     for (Group g : groups) {
         Batch b = batch_of(rows, g);
         std::vector<int> at, want;
@@ -62,13 +63,14 @@ void score(Session& s, const std::vector<Row>& rows,
         scratch.rewind(0);
         Pass p = s.pass(scratch, b);
         Tensor h = s.model->forward(p);
-        Tensor logp = log_probs(p, h, s.model->head(), {int(at.size()), at.data(), want.data()});
+        Targets targets{int(at.size()), scratch.put(at), scratch.put(want)};
+        const float* logp = get(*s.k.memory, log_probs(p, h, s.model->head(), targets), numbers);
         size_t next = 0;
         for (size_t r = g.first; r < g.last; r++) {
             std::vector<float> out(rows[r].ids.size() - 1, NAN);
             for (size_t i = 0; i < out.size(); i++) {
                 if (rows[r].labels[i + 1] < 0) continue;
-                out[i] = logp.f()[next++];
+                out[i] = logp[next++];
                 if (std::isnan(out[i]))
                     fail(Exit::numerics, "row %zu: the log-probability of token %zu is not a number; the weights, an "
                          "adapter or an edit is broken", r, i + 1);

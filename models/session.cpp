@@ -17,6 +17,29 @@ void Batch::clear() {
     first.assign(1, 0);
 }
 
+Rows Batch::rows() const {
+    int longest = 0;
+    for (int s = 0; s < sequences(); s++) longest = std::max(longest, first[size_t(s) + 1] - first[size_t(s)]);
+    return {tokens(), sequences(), ids.data(), pos.data(), first.data(), slot.data(), longest};
+}
+
+Rows Batch::rows(Arena& mem) const {
+    Rows r = rows();
+    r.ids = mem.put(ids), r.pos = mem.put(pos), r.first = mem.put(first), r.slot = mem.put(slot);
+    return r;
+}
+
+static const Kernels& kernels_of(const SessionOptions& o) {
+    if (o.kernels) return *o.kernels;
+    const std::string& d = o.device;
+    if (d == "cpu" || d == "auto") return cpu();
+    char* end = nullptr;
+    long number = d.starts_with("cuda:") ? strtol(d.c_str() + 5, &end, 10) : 0;
+    if (d != "cuda" && (!end || *end || end == d.c_str() + 5 || number < 0 || number > 1023))
+        fail(Exit::usage, "--device %s: cpu, cuda, cuda:N or auto was expected", d.c_str());
+    return cuda(int(number), o.deterministic);
+}
+
 static Type operand_of(const std::string& precision, const Kernels& k) {
     if (precision == "f32") return Type::f32;
     if (precision == "bf16") return Type::bf16;
@@ -39,19 +62,15 @@ static size_t room_of(const Checkpoint& c, const SessionOptions& o) {
 
 Session::Session(const SessionOptions& o)
     : checkpoint(o.model),
-      k(o.kernels ? *o.kernels : cpu()),
+      k(kernels_of(o)),
       operand(operand_of(o.precision, k)),
-      weights(room_of(checkpoint, o)),
+      weights(room_of(checkpoint, o), *k.memory),
       adapters(weights),
       options_(o) {
-    if (o.device.starts_with("cuda"))
-        fail(Exit::no_resource, "--device %s: this build has no CUDA; use --device cpu", o.device.c_str());
-    if (o.device != "cpu" && o.device != "auto")
-        fail(Exit::usage, "--device %s: cpu, cuda, cuda:N or auto was expected", o.device.c_str());
     if (o.threads) set_threads(o.threads);
     model = load_model(checkpoint, weights);
     if (o.pack) {
-        need_memory(packed_bytes(*model, k, operand), "the weights of " + o.model + ", packed for products,",
+        need_memory(*k.memory, packed_bytes(*model, k, operand), "the weights of " + o.model + ", packed for products,",
                     "a smaller or a quantised model");
         pack_weights(*model, k, operand, weights);
         checkpoint.drop_pages();
@@ -119,7 +138,7 @@ RowReader Session::reader() {
 }
 
 Pass Session::pass(Arena& scratch, const Batch& b) {
-    Pass p{k, scratch, b.rows(), operand};
+    Pass p{k, scratch, b.rows(scratch), operand};
     p.edits = edits.empty() ? nullptr : &edits;
     return p;
 }
@@ -136,8 +155,10 @@ size_t Session::plan(const Batch& b, bool cached, bool with_logits) {
 }
 
 std::string Session::header() const {
-    std::string s = format("%s: %s, %s, precision %s, %d threads", options_.model.c_str(), model->architecture.c_str(),
-                           k.name, operand == Type::f32 ? "f32" : "bf16", threads());
+    std::string s = format("%s: %s, %s, precision %s", options_.model.c_str(), model->architecture.c_str(), k.name,
+                           operand == Type::f32 ? "f32" : "bf16");
+    if (k.memory->host) s += format(", %d threads", threads());
+    else s += ", sampling at a temperature on the CPU";
     if (!adapters.empty()) s += format(", %zu of %zu adapter tensors applied", adapter_tensors,
                                       adapter_tensors + adapters.ignored());
     if (!edits.empty()) s += format(", %zu edits", edits.size());

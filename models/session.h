@@ -17,6 +17,7 @@ struct SessionOptions {
     std::string device = "auto", precision = "auto", chat_format;
     int threads = 0;                            // 0: every core we may run on
     bool quiet = false;
+    bool deterministic = false;                 // on a GPU too: a row's numbers do not depend on what goes with it
     bool pack = true;                           // false: the weights will be replaced before they are used
     const Kernels* kernels = nullptr;           // null: the best of this machine
 };
@@ -28,7 +29,8 @@ struct Batch {
     void clear();
     int tokens() const { return int(ids.size()); }
     int sequences() const { return int(slot.size()); }
-    Rows rows() const { return {tokens(), sequences(), ids.data(), pos.data(), first.data(), slot.data()}; }
+    Rows rows() const;
+    Rows rows(Arena&) const;                    // where the kernels of that memory read them
 };
 
 class Session {

@@ -194,8 +194,8 @@ std::vector<float> gradients_of(const SessionOptions& o, TrainOptions t, const D
     if (loss) *loss = log.loss;
     std::vector<float> all;
     for (Parameter& p : trainer.parameters()) {
-        Tensor g = Optimizer::gradient(p);
-        all.insert(all.end(), g.f(), g.f() + g.count());
+        std::vector<float> g = get(trainer.memory(), Optimizer::gradient(p));
+        all.insert(all.end(), g.begin(), g.end());
     }
     return all;
 }
@@ -252,6 +252,16 @@ TEST_P(Battery, AccumulationIsOneStep) {
     }
 }
 
+// Something in the half of every adapter that begins with zeros.
+void fill_up(Session& s, float by) {
+    for (Adapters::Entry& e : s.adapters.entries()) {
+        std::vector<float> b(e.lora.b.count());
+        for (size_t i = 0; i < b.size(); i++) b[i] = by * float(int(i * 37 % 11) - 5);
+        s.k.memory->upload(e.lora.b.data, b.data(), e.lora.b.bytes());
+    }
+    s.adapters.repack(s.k, s.operand);
+}
+
 TEST_P(Battery, AFreshAdapterChangesNoBit) {
     Session s(options());
     std::vector<std::vector<int>> q{some_ids(40, s.model->vocabulary, 1)};
@@ -261,9 +271,7 @@ TEST_P(Battery, AFreshAdapterChangesNoBit) {
     s.adapters.create(*s.model, lora, 1);
     s.adapters.attach(*s.model, s.k, s.operand);
     same_bits(logits_of(s, q, 0)[0], base[0], "B = 0");
-    for (Adapters::Entry& e : s.adapters.entries())
-        for (size_t i = 0; i < e.lora.b.count(); i++) e.lora.b.f()[i] = 0.1f * float(int(i * 37 % 11) - 5);
-    s.adapters.repack(s.k, s.operand);
+    fill_up(s, 0.1f);
     auto changed = logits_of(s, q, 0);
     EXPECT_GT(far(changed[0].data(), base[0].data(), base[0].size()), 1e-3);
     same_bits(logits_of(s, q, 7)[0], changed[0], "an adapter, in chunks");
@@ -277,16 +285,18 @@ TEST_P(Battery, NeutralEditsChangeNoBit) {
     auto base = logits_of(s, q, 0);
     ASSERT_GT(s.model->blocks[1].heads, 0);
     std::vector<float> ones(s.model->blocks[1].heads, 1.0f), vector(s.model->dim, 0.5f);
-    s.edits = {{Point::z, 1, Edit::scale_heads, Tensor{ones.data(), 1, int(ones.size())}},
-               {Point::resid_post, 0, Edit::add, Tensor{vector.data(), 1, s.model->dim}, 0}};
+    s.edits = {{Point::z, 1, Edit::scale_heads, s.weights.copy(ones, 1, int(ones.size()))},
+               {Point::resid_post, 0, Edit::add, s.weights.copy(vector, 1, s.model->dim), 0}};
     same_bits(logits_of(s, q, 0)[0], base[0], "factor 1, strength 0");
     ones[0] = 0;
+    s.edits[0].v = s.weights.copy(ones, 1, int(ones.size()));
     auto changed = logits_of(s, q, 0);
     EXPECT_GT(far(changed[0].data(), base[0].data(), base[0].size()), 1e-4);
     same_bits(logits_of(s, q, 7)[0], changed[0], "an ablated head, in chunks");
 }
 
 TEST_P(Battery, MergedIsUnmerged) {
+    if (!std::get<1>(GetParam())->memory->host) GTEST_SKIP() << "merging is the CPU's work";
     TempFolder temp;
     SessionOptions o = options();
     o.precision = "f32";
@@ -296,10 +306,8 @@ TEST_P(Battery, MergedIsUnmerged) {
     lora.rank = 3, lora.targets = {"all"};
     s.adapters.create(*s.model, lora, 1);
     s.adapters.attach(*s.model, s.k, s.operand);
-    for (Adapters::Entry& e : s.adapters.entries())
-        for (size_t i = 0; i < e.lora.b.count(); i++) e.lora.b.f()[i] = 0.02f * float(int(i * 37 % 11) - 5);
-    s.adapters.repack(s.k, s.operand);
-    write_adapter(temp / "adapter", s.adapters.entries(), s.adapters.config());
+    fill_up(s, 0.02f);
+    s.adapters.write(temp / "adapter");
     auto with = logits_of(s, q, 0);
     write_merged(temp / "merged", s);
     SessionOptions m = o;
@@ -517,6 +525,11 @@ std::vector<const Config*> each_config() {
 }
 INSTANTIATE_TEST_SUITE_P(Models, Battery,
                          testing::Combine(testing::ValuesIn(each_config()), testing::ValuesIn(paths()),
+                                          testing::Values("f32", "bf16")),
+                         label);
+INSTANTIATE_TEST_SUITE_P(Cuda, Battery, testing::Values(Param{&configs[0], &cuda_kernels(true), "bf16"}), label);
+INSTANTIATE_TEST_SUITE_P(LongCuda, Battery,
+                         testing::Combine(testing::ValuesIn(each_config()), testing::Values(&cuda_kernels(true)),
                                           testing::Values("f32", "bf16")),
                          label);
 

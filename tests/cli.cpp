@@ -731,7 +731,8 @@ TEST(Memory, OfControlGroupsIsTheLeastOnTheWayUp) {
     EXPECT_EQ(cgroup_memory("4:cpu,memory:/y\n0::/\n", t.path), SIZE_MAX);
     EXPECT_GT(available_memory(), size_t(1) << 20);
     std::string text;
-    EXPECT_EQ(error_of([] { need_memory(size_t(1) << 60, "the weights", "less"); }, &text), Exit::no_resource);
+    EXPECT_EQ(error_of([] { need_memory(host_memory, size_t(1) << 60, "the weights", "less"); }, &text),
+              Exit::no_resource);
     EXPECT_NE(text.find("the weights need 1152921504.61 GB"), text.npos) << text;
 }
 

@@ -106,7 +106,7 @@ TEST(Gemma4, MultimodalCheckpointsAreTheSameModel) {
         Trainer trainer(s, t, sft(), Dataset{{Example{{{ids, ids}}, 0, 0}}, "row", "sft"}, {});
         trainer.step(1);
         EXPECT_EQ(trainer.adapters().entries().size(), 5u * 9 + 5 * 7 + 1);     // PEFT's all-linear: no table, no head
-        write_adapter(c.folder / "adapter", trainer.adapters().entries(), trainer.adapters().config());
+        trainer.adapters().write(c.folder / "adapter");
         std::vector<Item> halves = items_of(c.folder / "adapter/adapter_model.safetensors");
         EXPECT_EQ(halves[0].name, std::string("base_model.model.") + prefix + "layers.0.mlp.down_proj.lora_A.weight");
         halves.push_back(filled(std::string("base_model.model.") + prefix +

@@ -8,7 +8,9 @@
 namespace {
 
 // max |a - b| / max |b| of a golden; reading it in float64 moves it by 2e-5 at most.
-constexpr double forward_bound = 5e-5, gradient_bound = 2e-4;
+constexpr double forward_bound = 5e-5;
+// Gemma 4's scores are not scaled, so that rounding grows in its softmax: the reference's own float64 is 5e-4 away.
+double gradient_bound(const Session& s) { return s.model->architecture == "gemma4" ? 5e-4 : 2e-4; }
 
 struct Golden {
     std::string folder;
@@ -98,23 +100,21 @@ TEST_P(Goldens, AdapterAndInterventions) {
     Session s(options(g.folder, k));
     auto factors = [&](const Json& edits, bool zero) {
         s.edits.clear();
+        std::map<int, std::vector<float>> of;               // by layer
         for (const Json& e : edits) {
-            Tensor v;
-            for (Edit& old : s.edits) if (old.layer == e[0]) v = old.v;
-            if (!v) {
-                v = s.weights.make(1, s.model->blocks[e[0]].heads);
-                std::fill_n(v.f(), v.cols, 1.0f);
-                s.edits.push_back({Point::z, e[0], Edit::scale_heads, v});
-            }
-            v.f()[e[1].get<int>()] = zero ? 0 : e[2].get<float>();
+            std::vector<float>& v = of[e[0].get<int>()];
+            v.resize(size_t(s.model->blocks[e[0]].heads), 1.0f);
+            v[e[1].get<size_t>()] = zero ? 0 : e[2].get<float>();
         }
+        for (auto& [layer, v] : of)
+            s.edits.push_back({Point::z, layer, Edit::scale_heads, s.weights.copy(v, 1, int(v.size()))});
     };
     factors(g.info["temper"], false);
     near(taps_of(s, g.rows(), "logits")["logits"], "temper.logits.a");
     factors(g.info["ablate"], true);
     near(taps_of(s, g.rows(), "logits")["logits"], "ablate.logits.a");
     std::vector<float> vector = g.numbers("steer.vector");
-    s.edits = {{Point::resid_post, g.info["steer_block"], Edit::add, Tensor{vector.data(), 1, int(vector.size())}}};
+    s.edits = {{Point::resid_post, g.info["steer_block"], Edit::add, s.weights.copy(vector, 1, int(vector.size()))}};
     near(taps_of(s, g.rows(), "logits")["logits"], "steer.logits.a");
 }
 
@@ -150,7 +150,8 @@ TEST_P(Goldens, EveryWeightGradient) {
         for (Parameter& p : trainer.parameters()) {
             std::vector<float> want = g.numbers("grad." + p.name);
             ASSERT_EQ(want.size(), p.w->count()) << p.name;
-            EXPECT_LE(far(Optimizer::gradient(p).f(), want.data(), want.size()), gradient_bound) << p.name;
+            std::vector<float> got = get(trainer.memory(), Optimizer::gradient(p));
+            EXPECT_LE(far(got.data(), want.data(), want.size()), gradient_bound(fresh)) << p.name;
             compared++;
         }
         size_t all = 0;
@@ -174,7 +175,8 @@ TEST_P(Goldens, EveryAdapterGradient) {
     for (Parameter& p : trainer.parameters()) {
         std::vector<float> want = g.numbers("lora.grad.base_model.model." + p.name);
         ASSERT_EQ(want.size(), p.w->count()) << p.name;
-        EXPECT_LE(far(Optimizer::gradient(p).f(), want.data(), want.size()), gradient_bound) << p.name;
+        std::vector<float> got = get(trainer.memory(), Optimizer::gradient(p));
+        EXPECT_LE(far(got.data(), want.data(), want.size()), gradient_bound(s)) << p.name;
     }
 }
 
@@ -193,11 +195,12 @@ void trajectory(const Golden& g, const Kernels* k, const std::string& method) {
     // Qwen3.5's gated norm magnifies it where q.k is near zero.
     const std::string& kind = s.model->architecture;
     double norm_bound = kind == "gemma4" ? 1e-3 : kind == "qwen3_5" ? 1e-2 : 1e-4;
+    double loss_bound = k->memory->host ? 1e-5 : 2e-5;      // a device's sums have other orders than the reference's
     Trainer trainer(s, t, preferences ? dpo(DpoLoss::sigmoid, 0.1, 0) : sft(),
                     preferences ? read_preferences(file, reader, {}) : read_sft(file, reader, {}), {});
     for (int i = 0; i < t.steps; i++) {
         StepLog log = trainer.step(i + 1);
-        EXPECT_NEAR(log.loss, want[i]["loss"].get<double>(), 1e-5 * std::fabs(log.loss)) << "step " << i;
+        EXPECT_NEAR(log.loss, want[i]["loss"].get<double>(), loss_bound * std::fabs(log.loss)) << "step " << i;
         EXPECT_NEAR(log.grad_norm, want[i]["grad_norm"].get<double>(), norm_bound * log.grad_norm) << "step " << i;
     }
     auto before = open_safetensors(g.folder + "/adapter/adapter_model.safetensors");
@@ -207,8 +210,9 @@ void trajectory(const Golden& g, const Kernels* k, const std::string& method) {
         const Stored *from = before->find("base_model.model." + p.name),
                      *to = after->find("base_model.model." + p.name);
         ASSERT_TRUE(from && to);
-        for (size_t i = 0; i < p.w->count(); i++) {
-            wrong += std::pow(p.w->f()[i] - ((const float*)to->data)[i], 2);
+        std::vector<float> now = get(trainer.memory(), *p.w);
+        for (size_t i = 0; i < now.size(); i++) {
+            wrong += std::pow(now[i] - ((const float*)to->data)[i], 2);
             moved += std::pow(((const float*)from->data)[i] - ((const float*)to->data)[i], 2);
         }
     }
@@ -227,6 +231,14 @@ INSTANTIATE_TEST_SUITE_P(Models, Goldens,
                          testing::Combine(testing::Values("smollm2", "smollm2-mha-untied", "qwen3", "gemma3", "gemma4",
                                                           "qwen3_5", "qwen3_5-grouped"),
                                           testing::ValuesIn(paths())),
+                         label);
+INSTANTIATE_TEST_SUITE_P(Cuda, Goldens,
+                         testing::Combine(testing::Values("qwen3", "qwen3_5"), testing::Values(&cuda_kernels(true))),
+                         label);
+INSTANTIATE_TEST_SUITE_P(LongCuda, Goldens,
+                         testing::Combine(testing::Values("smollm2", "smollm2-mha-untied", "gemma3", "gemma4",
+                                                          "qwen3_5-grouped"),
+                                          testing::Values(&cuda_kernels(true))),
                          label);
 
 }  // namespace

@@ -104,6 +104,13 @@ void test_columns_back(const Kernels& fast) {
                 });
 }
 
+void test_follow(const Kernels& fast) {
+    std::vector<int> ids{7, 8, 9, 1}, pos{1, 2, 3, 4}, next{4, 5, 6, 1};
+    fast.follow(ids.data(), pos.data(), next.data(), 3);
+    EXPECT_EQ(ids, (std::vector<int>{4, 5, 6, 1}));
+    EXPECT_EQ(pos, (std::vector<int>{2, 3, 4, 4}));
+}
+
 // ---- products
 
 Matrix matrix(Bench& b, const Kernels& k, Type operand, int out, int in, Type stored, bool transposed = false,
@@ -337,6 +344,22 @@ void test_pick(const Kernels& fast) {
                     Tensor alone = b.fresh(5, 1);
                     k.pick(alone, {}, z, want, nullptr, cap);
                 });
+}
+
+void test_argmax(const Kernels& fast) {
+    for (int cols : {1, 5, 77, 1000})
+        expect_same(fast, format("%d", cols), [&](const Kernels& k, Bench& b) {
+            Tensor z = b.in(7, cols), best = b.zeros(1, 7);
+            for (int i = 0; i < cols; i++) {
+                z.f()[cols + i] = std::round(z.f()[cols + i]);          // many equals
+                z.f()[2 * cols + i] = NAN;
+                z.f()[3 * cols + i] = i % 2 ? NAN : z.f()[3 * cols + i];
+                z.f()[4 * cols + i] = -INFINITY;
+            }
+            std::vector<int> at(7);
+            k.argmax(at.data(), z);
+            for (int i = 0; i < 7; i++) best.f()[i] = float(at[size_t(i)]);
+        });
 }
 
 void test_scale_heads(const Kernels& fast) {

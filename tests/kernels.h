@@ -15,6 +15,20 @@
 #include "../kernels/quant.h"
 #include "../kernels/random.h"
 
+// Memory that kernels touch, and the tests as well: of the process, or where they run on a GPU managed (gpu.cu).
+void* touched(size_t bytes);
+void untouched(void*);
+template <class T> struct Touched {
+    using value_type = T;
+    Touched() = default;
+    template <class U> Touched(const Touched<U>&) {}
+    T* allocate(size_t n) { return (T*)touched(n * sizeof(T)); }
+    void deallocate(T* p, size_t) { untouched(p); }
+    bool operator==(const Touched&) const { return true; }
+};
+template <class T> using Numbers = std::vector<T, Touched<T>>;
+inline void wait_for(const Kernels& k) { k.memory->download(nullptr, nullptr, 0); }
+
 inline float at(const Tensor& t, size_t i) { return t.type == Type::bf16 ? bf16_to_f32(t.h()[i]) : t.f()[i]; }
 
 // Memory for one run of a kernel. Inputs and outputs are filled by a stream of random numbers that starts anew with
@@ -52,8 +66,11 @@ public:
     // A weight of any type.
     Tensor quantized(int rows, int cols, Type type);
 
-    const int* ids(std::vector<int> v) {
-        ints_.push_back(std::make_unique<std::vector<int>>(std::move(v)));
+    // An input to be filled by the caller.
+    Tensor room(int rows, int cols, Type type) { return take(rows, cols, type, false); }
+
+    int* ids(const std::vector<int>& v) {
+        ints_.push_back(std::make_unique<Numbers<int>>(v.begin(), v.end()));
         return ints_.back()->data();
     }
     uint32_t below(uint32_t n) { return random_.below(n); }
@@ -62,15 +79,16 @@ public:
     // Packs for these kernels; the memory is filled with ones first, so that padding left unwritten shows as NaN.
     void pack(const Kernels& k, Matrix& m);
 
+    std::vector<Tensor> outputs() const;
     bool guards_intact() const;
     // "" or what differs, first.
     std::string differs(const Bench& other) const;
 
 private:
     static constexpr size_t guard = 128;
-    struct Block { std::vector<char> bytes; size_t size; Tensor t; bool output; };
+    struct Block { Numbers<char> bytes; size_t size; Tensor t; bool output; };
     std::vector<std::unique_ptr<Block>> blocks_;
-    std::vector<std::unique_ptr<std::vector<int>>> ints_;
+    std::vector<std::unique_ptr<Numbers<int>>> ints_;
     Random random_;
 
     Tensor take(int rows, int cols, Type type, bool output);
@@ -98,7 +116,7 @@ inline const Type every_weight_type[] = {Type::f32,  Type::f16,  Type::bf16, Typ
 // Consecutive positions of some sequences, and the slot of each in a cache.
 struct Sequence { int from, n; };
 struct Tokens {
-    std::vector<int> pos, first{0}, slot;
+    Numbers<int> pos, first{0}, slot;
     explicit Tokens(std::initializer_list<Sequence> sequences) {
         for (Sequence s : sequences) {
             for (int i = 0; i < s.n; i++) pos.push_back(s.from + i);

@@ -1,4 +1,10 @@
 #include "kernels.h"
+#include <cstdlib>
+
+#ifndef DD_ON_GPU
+void* touched(size_t bytes) { return malloc(bytes); }
+void untouched(void* p) { free(p); }
+#endif
 
 Tensor Bench::take(int rows, int cols, Type type, bool output) {
     auto b = std::make_unique<Block>();
@@ -55,6 +61,7 @@ Tensor Bench::quantized(int rows, int cols, Type type) {
 void Bench::pack(const Kernels& k, Matrix& m) {
     k.pack(m);
     if (!m.panel_bytes) return;
+    wait_for(k);            // the GPU may be at work on memory that the process goes on to fill
     m.panels = take(1, int(m.panel_bytes), Type::u8, true).data;
     memset(m.panels, 0xff, m.panel_bytes);
     blocks_.back()->output = false;
@@ -68,6 +75,13 @@ bool Bench::guards_intact() const {
             if ((p < data || p >= data + b->size) && *p != char(0xa5)) return false;
     }
     return true;
+}
+
+std::vector<Tensor> Bench::outputs() const {
+    std::vector<Tensor> all;
+    for (const auto& b : blocks_)
+        if (b->output) all.push_back(b->t);
+    return all;
 }
 
 std::string Bench::differs(const Bench& other) const {

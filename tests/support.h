@@ -10,12 +10,24 @@
 #include <vector>
 #include "../engine/json.h"
 #include "../engine/safetensors.h"
-#include "../kernels/kernels.h"
+#include "../kernels/cuda/families.h"
 #include "../models/session.h"
 #include "files.h"
 
 // Where the committed files of the tests lie.
 inline std::string here(const std::string& name) { return std::string(DD_TESTS) + "/" + name; }
+
+// The CUDA kernels, executed on the CPU (or in `make test-gpu` by a GPU); one_order: a row's numbers do not depend on
+// what goes with it.
+inline const Kernels& cuda_kernels(bool one_order = false) {
+#ifdef DD_ON_GPU
+    return cuda(0, one_order);
+#else
+    static const Kernels fast = cuda_on_cpu::table("cuda on the CPU", false);
+    static const Kernels one = cuda_on_cpu::table("cuda on the CPU, one order", true);
+    return one_order ? one : fast;
+#endif
+}
 
 // Every kernel path that this machine runs, the reference first.
 inline std::vector<const Kernels*> paths() {

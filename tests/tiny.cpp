@@ -99,7 +99,7 @@ void write_tiny_adapter(const std::string& folder, int rank) {
     Random random(11);
     for (Adapters::Entry& e : adapters.entries())
         for (size_t i = 0; i < e.lora.b.count(); i++) e.lora.b.f()[i] = 0.1f * random.normal();
-    write_adapter(folder, adapters.entries(), config);
+    adapters.write(folder);
 }
 
 std::string tiny_rows(int n) {

@@ -22,8 +22,8 @@ std::vector<Parameter> create_edits(Session& s, const std::string& kind, const s
             fail(Exit::usage, "--edit-blocks: block %d stands twice", b);
     }
     for (int b : blocks) {
-        Tensor v = mem.make(1, gains ? m.blocks[b].heads : m.dim);
-        std::fill_n(v.f(), v.cols, gains ? 1.0f : 0.0f);
+        int n = gains ? m.blocks[b].heads : m.dim;
+        Tensor v = mem.copy(std::vector<float>(size_t(n), gains ? 1.0f : 0.0f), 1, n);
         s.edits.push_back({gains ? Point::z : Point::resid_post, b, gains ? Edit::scale_heads : Edit::add, v});
     }
     std::vector<Parameter> trained;
@@ -32,25 +32,26 @@ std::vector<Parameter> create_edits(Session& s, const std::string& kind, const s
     return trained;
 }
 
-void write_edits(const std::string& folder, const std::vector<Parameter>& trained) {
+void write_edits(const std::string& folder, const std::vector<Parameter>& trained, const Memory& memory) {
     make_folders(folder);
     std::vector<SafetensorsWriter::Item> items;
-    std::vector<Tensor> vectors;
+    std::vector<std::vector<float>> vectors;
     Json list = Json::array();
     for (const Parameter& p : trained) {
         size_t dot = p.name.rfind('.');
         std::string point = p.name.substr(0, dot);
         int block = std::stoi(p.name.substr(dot + 1));
-        for (int h = 0; point == "z" && h < p.w->cols; h++)
-            list.push_back({{"point", point}, {"block", block}, {"head", h}, {"scale", p.w->f()[h]}});
+        std::vector<float> numbers = get(memory, *p.w);
+        for (size_t h = 0; point == "z" && h < numbers.size(); h++)
+            list.push_back({{"point", point}, {"block", block}, {"head", h}, {"scale", numbers[h]}});
         if (point == "z") continue;
         list.push_back({{"point", point}, {"block", block}, {"add", "edits.safetensors#" + p.name}, {"scale", 1}});
         items.push_back({p.name, Type::f32, {p.w->cols}});
-        vectors.push_back(*p.w);
+        vectors.push_back(numbers);
     }
     if (!items.empty()) {
         SafetensorsWriter file(folder + "/edits.safetensors", items, {{"format", "pt"}});
-        for (size_t i = 0; i < items.size(); i++) file.write(i, 0, vectors[i].data, vectors[i].cols);
+        for (size_t i = 0; i < items.size(); i++) file.write(i, 0, vectors[i].data(), int64_t(vectors[i].size()));
         file.commit();
     }
     write_file(folder + "/edits.json", Json({{"edits", list}}).dump(2) + "\n");

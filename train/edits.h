@@ -12,4 +12,4 @@
 std::vector<Parameter> create_edits(Session&, const std::string& kind, const std::vector<int>& blocks, Arena&);
 
 // FOLDER/edits.json, with the vectors in FOLDER/edits.safetensors: what --edits reads back.
-void write_edits(const std::string& folder, const std::vector<Parameter>&);
+void write_edits(const std::string& folder, const std::vector<Parameter>&, const Memory&);

@@ -11,7 +11,8 @@ double learning_rate(const OptimizerOptions& o, int step, int steps) {
 }
 
 Optimizer::Optimizer(const Kernels& k, Arena& mem, std::vector<Parameter> parameters)
-    : k_(k), parameters_(std::move(parameters)), gradients_(parameters_.size()) {
+    : k_(k), memory_(mem.memory), parameters_(std::move(parameters)), gradients_(parameters_.size()) {
+    sum_ = mem.make(1, 2);
     constexpr size_t line = 64 / sizeof(float);
     size_t lines = 0;
     for (const Parameter& p : parameters_) lines += (p.w->count() + line - 1) / line;
@@ -37,11 +38,20 @@ void Optimizer::zero_gradients() {
     for (Parameter& p : parameters_) k_.zero(gradient(p));
 }
 
-void Optimizer::sum_gradients(Ranks& ranks) { ranks.sum(all_gradients_.f(), all_gradients_.count()); }
+// By way of the process's memory, where they are not there: Ranks carries no other.
+void Optimizer::sum_gradients(Ranks& ranks) {
+    if (ranks.size == 1) return;
+    std::vector<float> copy;
+    float* all = const_cast<float*>(get(memory_, all_gradients_, copy));
+    ranks.sum(all, all_gradients_.count());
+    if (!memory_.host) memory_.upload(all_gradients_.data, all, all_gradients_.bytes());
+}
 
 double Optimizer::gradient_norm() const {
-    double sum = 0;
-    for (const Parameter& p : parameters_) k_.sum_squares(&sum, gradient(p));
+    double sum;
+    k_.zero(sum_);
+    for (const Parameter& p : parameters_) k_.sum_squares((double*)sum_.data, gradient(p));
+    memory_.download(&sum, sum_.data, sizeof sum);
     return std::sqrt(sum);
 }
 

@@ -37,7 +37,9 @@ public:
 
 private:
     const Kernels& k_;
+    const Memory& memory_;
     std::vector<Parameter> parameters_;
     Tensor all_gradients_;                  // one after the other, each at a multiple of 64 bytes
     std::vector<Grad> gradients_;
+    Tensor sum_;                            // a double
 };

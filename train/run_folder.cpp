@@ -16,22 +16,26 @@ namespace fs = std::filesystem;
 namespace {
 
 // A tensor of floats as it goes to disk and comes back.
-void write_tensors(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& tensors) {
+void write_tensors(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& tensors,
+                   const Memory& memory) {
     std::vector<SafetensorsWriter::Item> items;
     for (const auto& [name, t] : tensors) items.push_back({name, Type::f32, {t.rows, t.cols}});
     SafetensorsWriter file(path, items, {{"format", "pt"}});
-    for (size_t i = 0; i < tensors.size(); i++) file.write(i, 0, tensors[i].second.data, tensors[i].second.rows);
+    std::vector<float> numbers;
+    for (size_t i = 0; i < tensors.size(); i++)
+        file.write(i, 0, get(memory, tensors[i].second, numbers), tensors[i].second.rows);
     file.commit();
 }
 
-void read_tensors(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& tensors) {
+void read_tensors(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& tensors,
+                  const Memory& memory) {
     auto file = open_safetensors(path);
     for (const auto& [name, t] : tensors) {
         const Stored* s = file->find(name);
         if (!s || s->type != Type::f32 || s->shape != std::vector<int64_t>{t.rows, t.cols})
             fail(Exit::bad_input, "%s: tensor %s is missing or of another shape; this checkpoint is of another run",
                  path.c_str(), name.c_str());
-        memcpy(t.data, s->data, s->bytes);
+        memory.upload(t.data, s->data, s->bytes);
     }
 }
 
@@ -140,8 +144,8 @@ void RunFolder::save(Trainer& t, int step, int keep) {
     std::string final = checkpoint(step), temp = final + ".tmp";
     fs::remove_all(temp);
     make_folders(temp);
-    if (t.trains_adapter()) write_adapter(temp + "/adapter", t.adapters().entries(), t.adapters().config());
-    write_tensors(temp + "/state.safetensors", state_of(t));
+    if (t.trains_adapter()) t.adapters().write(temp + "/adapter");
+    write_tensors(temp + "/state.safetensors", state_of(t), t.memory());
     write_file(temp + "/state.json", Json({{"step", step}}).dump(2) + "\n");
     Json files = Json::object();
     for (const std::string& name : files_under(temp))
@@ -197,7 +201,7 @@ std::string damage(const std::string& folder) {
 }
 
 void read_checkpoint(const std::string& run, int step, Trainer& t) {
-    read_tensors(checkpoint_of(run, step) + "/state.safetensors", state_of(t));
+    read_tensors(checkpoint_of(run, step) + "/state.safetensors", state_of(t), t.memory());
     t.weights_changed();
 }
 
@@ -243,8 +247,8 @@ int RunFolder::cut_log(int step) {
 
 void RunFolder::write_result(Trainer& t, Session& s) {
     if (t.options.full) write_model(path + "/model", s);
-    else if (t.trains_adapter()) write_adapter(path + "/adapter", t.adapters().entries(), t.adapters().config());
-    else write_edits(path, t.parameters());
+    else if (t.trains_adapter()) t.adapters().write(path + "/adapter");
+    else write_edits(path, t.parameters(), t.memory());
 }
 
 Json build_description() {

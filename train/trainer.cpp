@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include "../kernels/parallel.h"
 #include "../kernels/quant.h"
 #include "edits.h"
@@ -11,12 +12,17 @@ namespace {
 
 // Every weight as f32 that is trained: matrices and tables decay, vectors do not.
 struct TrainAll : Visit {
+    const Kernels& k;
     Arena& mem;
     std::vector<Parameter> found;
-    explicit TrainAll(Arena& mem) : mem(mem) {}
+    TrainAll(const Kernels& k, Arena& mem) : k(k), mem(mem) {}
     void matrix(const std::string& name, Weight& w, int out, int in) override {
         Tensor t = mem.make(out, in);
-        for (int i = 0; i < out; i++) dequantize(w.m.w.type, w.m.w.slice(i, 1).data, t.slice(i, 1).f(), size_t(in));
+        std::vector<int> every(static_cast<size_t>(out));
+        std::iota(every.begin(), every.end(), 0);
+        size_t mark = mem.used;
+        k.gather(t, w.m.w, mem.put(every), 1);
+        mem.rewind(mark);
         w.m.w = t;
         w.m.panels = nullptr;
         found.push_back({name, &w.m.w, true});
@@ -24,7 +30,7 @@ struct TrainAll : Visit {
     void table(const std::string& name, Weight& w, int rows, int cols) override { matrix(name, w, rows, cols); }
     void vector(const std::string& name, Tensor& w, int n, float) override {
         Tensor t = mem.make(1, n);
-        std::copy_n(w.f(), n, t.f());
+        k.copy(t, w);
         w = t;
         found.push_back({name, &w, false});
     }
@@ -64,7 +70,7 @@ Trainer::Trainer(Session& s, const TrainOptions& o, std::unique_ptr<Objective> o
       objective_(std::move(objective)),
       train_(std::move(train)),
       valid_(std::move(valid)),
-      trained_(room_of(s, o)),
+      trained_(room_of(s, o), *s.k.memory),
       adapters_(trained_),
       reference_(trained_),
       order_(train_.examples.size(), o.shuffle, o.seed) {
@@ -80,9 +86,9 @@ Trainer::Trainer(Session& s, const TrainOptions& o, std::unique_ptr<Objective> o
     steps_ = o.steps ? o.steps : int((all + a_step - 1) / a_step);
     total_ = o.steps ? a_step * size_t(o.steps) : all;
     if (o.full) {
-        TrainAll visit(trained_);
+        TrainAll visit(s.k, trained_);
         size_t numbers = parameter_count(*s.model);
-        need_memory(numbers * 4 * 5, format("%zu trained weights with gradients and moments", numbers),
+        need_memory(memory(), numbers * 4 * 5, format("%zu trained weights with gradients and moments", numbers),
                     "LoRA (leave --full out) or a smaller model");
         s.model->weights(visit);
         found_ = visit.found;
@@ -190,7 +196,7 @@ void Trainer::make_plan() {
 void Trainer::check_memory() const {
     if (optimizer_) return;
     const size_t here = size_t(ranks().on_this_machine);
-    need_memory(here * (plan_.total() - plan_.weights - trained_.used),
+    need_memory(memory(), here * (plan_.total() - plan_.weights - trained_.used),
                 (here > 1 ? format("%zu ranks of this run (each: ", here) : "this run (") + plan_.text() + ")",
                 "--recompute, a smaller --batch-size or --max-length");
 }
@@ -201,8 +207,8 @@ void Trainer::allocate() {
     check_memory();
     ranks().wait();
     optimizer_ = std::make_unique<Optimizer>(s_.k, trained_, std::move(found_));
-    scratch_ = std::make_unique<Arena>(plan_.activations + plan_.activations / 8 + (size_t(8) << 20));
-    tape_ = std::make_unique<Tape>(plan_.gradients + plan_.gradients / 8 + (size_t(8) << 20));
+    scratch_ = std::make_unique<Arena>(plan_.activations + plan_.activations / 8 + (size_t(8) << 20), memory());
+    tape_ = std::make_unique<Tape>(plan_.gradients + plan_.gradients / 8 + (size_t(8) << 20), memory());
     tape_->recompute = options.recompute;
     if (objective_->needs_reference() && options.precompute_ref) precompute_references();
 }
@@ -248,12 +254,13 @@ std::vector<float> Trainer::log_probs_of(std::span<Example* const> examples, Tap
     Pass p = s_.pass(*scratch_, b);
     p.tape = tape;
     Tensor h = s_.model->forward(p);
-    Tensor logp = log_probs(p, h, s_.model->head(), {int(at.size()), at.data(), want.data()});
-    std::vector<float> out(logp.f(), logp.f() + at.size());
+    Targets targets{int(at.size()), p.mem.put(at), p.mem.put(want)};
+    Tensor logp = log_probs(p, h, s_.model->head(), targets);
+    std::vector<float> out = get(memory(), logp);
     if (tape) {
         std::vector<float> d(at.size());
         back(out, d);
-        tape->backward(p, logp, Tensor{d.data(), int(d.size()), 1});
+        tape->backward(p, logp, Tensor{(void*)p.mem.put(d), int(d.size()), 1});
     }
     return out;
 }
@@ -355,9 +362,8 @@ double Trainer::validation_loss() {
 
 // Names the first tensor that is not finite: an activation, walking the batch once more with taps; or a gradient.
 void Trainer::explain_numerics(int step, std::span<Example* const> examples, double loss, double norm) {
-    auto finite = [](Tensor t) {
-        return std::all_of(t.f(), t.f() + t.count(), [](float v) { return std::isfinite(v); });
-    };
+    auto good = [](float v) { return std::isfinite(v); };
+    auto finite = [&](const float* v, size_t n) { return std::all_of(v, v + n, good); };
     std::string first = "the loss head";
     std::vector<Row> rows;
     std::string ids;
@@ -369,7 +375,7 @@ void Trainer::explain_numerics(int step, std::span<Example* const> examples, dou
         parse_points(*s_.model, "embed,resid_pre.*,q.*,z.*,attn_out.*,mlp_out.*,resid_post.*,final");
     std::vector<bool> bad(taps.size());
     extract(s_, rows, taps, false, [&](size_t t, int64_t, const float* data, int64_t n) {
-        bad[t] = bad[t] || !finite(Tensor{(void*)data, int(n), taps[t].width});
+        bad[t] = bad[t] || !finite(data, size_t(n) * size_t(taps[t].width));
     });
     // In the order of the walk: embed, then block by block.
     int best = -1;
@@ -383,7 +389,7 @@ void Trainer::explain_numerics(int step, std::span<Example* const> examples, dou
     if (best >= 0) first = "the activation " + taps[best].name;
     else
         for (const Parameter& p : optimizer_->parameters())
-            if (!finite(Optimizer::gradient(p))) {
+            if (std::vector<float> g = get(memory(), Optimizer::gradient(p)); !finite(g.data(), g.size())) {
                 first = "the gradient of " + p.name;
                 break;
             }

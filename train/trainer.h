@@ -59,6 +59,7 @@ public:
     size_t trained_numbers() const;
     void weights_changed();                     // a checkpoint has been read into the parameters: pack them again
     const Dataset& data() const { return train_; }
+    const Memory& memory() const { return *s_.k.memory; }       // where parameters and moments are
     const TrainOptions options;
     Ranks& ranks() const { return *options.ranks; }
     int rows_a_pass() const;                    // of one rank, at most

@@ -292,6 +292,9 @@ void verb::bench(const Flags&) {
     for (const std::string& p : o.only)
         if (std::none_of(std::begin(parts), std::end(parts), [&](const char* k) { return p == k; }))
             fail(Exit::usage, "--only %s: prefill, decode, batch, train, recompute or start was expected", p.c_str());
+    if (o.model.session.device.starts_with("cuda"))
+        fail(Exit::no_resource, "bench --device %s: shares are of limits that are measured on the CPU, a GPU's are not "
+             "measured yet; --device cpu, or make ladder for kernels on a GPU", o.model.session.device.c_str());
     std::unique_ptr<RandomModel> random;
     if (o.model.session.model.empty()) {
         random = std::make_unique<RandomModel>();

@@ -14,6 +14,8 @@ void ModelFlags::declare(Flags& f) {
     f.add("model", &session.model, "PATH", "a Hugging Face directory, or a .gguf file");
     f.add("adapter", &session.adapters, "DIR[:SCALE]", "a PEFT LoRA directory; repeatable");
     f.add("device", &session.device, "cpu|cuda[:N]|auto", "where to compute");
+    f.add("deterministic", &session.deterministic, "",
+          "on a GPU too, numbers do not depend on the batch; eval and score always, and a CPU");
     f.choice("precision", &session.precision, {"auto", "f32", "bf16"},
              "operands of products; auto: bf16 where the processor has bf16 dot products");
     f.number("threads", &session.threads, "N", 0, 256, "threads; 0: every core we may run on");

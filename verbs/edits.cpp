@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <deque>
 #include "../engine/file.h"
 #include "../engine/safetensors.h"
 #include "../kernels/quant.h"
@@ -23,6 +24,9 @@ struct Reader {
     Session& s;
     std::vector<Edit> edits;
     std::string beside = "";                // the folder of an edits file: its vectors lie there, or where we are
+    std::deque<std::vector<float>> numbers;     // of the edits, until they are all known
+
+    Tensor make(int cols) { return {numbers.emplace_back(size_t(cols)).data(), 1, cols}; }
 
     const Model& model() { return *s.model; }
 
@@ -38,7 +42,7 @@ struct Reader {
                  model().blocks[b].kind.c_str(), blocks_with_heads(model()).c_str());
         for (Edit& e : edits)
             if (e.what == Edit::scale_heads && e.layer == b) return e.v;
-        Tensor v = s.weights.make(1, model().blocks[b].heads);
+        Tensor v = make(model().blocks[b].heads);
         std::fill_n(v.f(), v.cols, 1.0f);
         edits.push_back({Point::z, b, Edit::scale_heads, v});
         return v;
@@ -75,7 +79,7 @@ struct Reader {
         if (t->type > Type::bf16 || t->bytes != row_bytes(t->type, size_t(width)))
             fail(Exit::usage, "%s: the vector has %zu bytes of type %s; %d numbers of F32, F16 or BF16 were expected",
                  flag.c_str(), t->bytes, t->dtype.c_str(), width);
-        Tensor v = s.weights.make(1, width);
+        Tensor v = make(width);
         dequantize(t->type, t->data, v.f(), width);
         for (int i = 0; i < width; i++)
             if (!std::isfinite(v.f()[i]))
@@ -155,7 +159,7 @@ struct Reader {
 }  // namespace
 
 std::vector<Edit> read_edits(const ModelFlags& f, Session& s) {
-    Reader r{s, {}, ""};
+    Reader r{s};
     if (!f.edits.empty()) r.file(f.edits);
     if (!f.temper.empty())
         for (const std::string& one : split_at(f.temper, ',')) {
@@ -175,5 +179,6 @@ std::vector<Edit> read_edits(const ModelFlags& f, Session& s) {
     if (!f.ablate_to.empty()) r.put_means(f.ablate_to);
     for (const std::string& one : f.steer) r.steer(one);
     for (const std::string& one : f.project_out) r.project(one);
+    for (Edit& e : r.edits) e.v = s.weights.copy({e.v.f(), e.v.f() + e.v.cols}, 1, e.v.cols);
     return r.edits;
 }

@@ -192,6 +192,7 @@ void verb::eval(const Flags& f) {
     if (o.name.empty()) fail(Exit::usage, "--task is missing (dd eval --list)");
     if (o.model.session.model.empty())
         fail(Exit::usage, "--model is missing: a Hugging Face directory or a .gguf file");
+    o.model.session.deterministic = true;
     watch_interrupts();
     o.task.gym = o.gym.options();
     o.task.interrupted = interrupted;

@@ -22,6 +22,7 @@ void verb::score_flags(Flags& f) {
 
 void verb::score(const Flags&) {
     if (o.input.empty()) fail(Exit::usage, "--input is missing: a file of JSON lines, or - for standard input");
+    o.model.session.deterministic = true;
     auto s = o.model.open();
     RowReader reader = s->reader();
     reader.raw = o.raw;

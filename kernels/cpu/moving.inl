@@ -83,3 +83,7 @@ static void columns_back(Tensor dx, Tensor dy, int first) {
              [&](size_t j, int n) BODY { put(dx, to + j, get(dx, to + j, n) + get(dy, from + j, n), n); });
     });
 }
+
+static void follow(int* ids, int* pos, const int* next, int n) {
+    for (int i = 0; i < n; i++) ids[i] = next[i], pos[i]++;
+}

@@ -68,6 +68,10 @@ void columns_back(Tensor dx, Tensor dy, int first) {
         }
 }
 
+void follow(int* ids, int* pos, const int* next, int n) {
+    for (int i = 0; i < n; i++) ids[i] = next[i], pos[i]++;
+}
+
 // ---- rows
 
 void rms_norm(Tensor y, Tensor r, Tensor x, Tensor w, float eps) {
@@ -184,6 +188,15 @@ void pick(Tensor logp, Tensor dz, Tensor z, const int* want, const float* s, flo
     }
 }
 
+void argmax(int* best, Tensor z) {
+    for (int i = 0; i < z.rows; i++) {
+        float top = -INFINITY;
+        best[i] = 0;
+        for (int j = 0; j < z.cols; j++)
+            if (float v = read(z, size_t(i) * z.cols + j); v > top) top = v, best[i] = j;
+    }
+}
+
 // ---- edits
 
 void scale_heads(Tensor y, Tensor x, Tensor s) {
@@ -254,7 +267,7 @@ void adamw(Tensor w, Tensor m, Tensor v, Tensor g, float gs, const AdamW& a) {
 }  // namespace ref
 
 const Kernels reference = {
-    "scalar", false,
+    "scalar", false, &host_memory, nullptr,
 #define K(name, args) ref::name,
     DD_KERNELS(K)
 #undef K

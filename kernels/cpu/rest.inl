@@ -30,6 +30,18 @@ static void pick(Tensor logp, Tensor dz, Tensor z, const int* want, const float*
     each_row(z.rows, z.cols, [&](int i) { pick_row(logp, dz, z, want, s, c, i); });
 }
 
+static void argmax(int* best, Tensor z) {
+    each_row(z.rows, z.cols, [&](int i) {
+        const float* row = z.f() + size_t(i) * z.cols;
+        F most = set(-__builtin_inff());
+        each(0, size_t(z.cols), [&](size_t j, int n) BODY { most = max(before(n, load(row + j, n), most), most); });
+        float top = largest(most);
+        int j = 0;
+        while (j < z.cols && row[j] != top) j++;
+        best[i] = j < z.cols ? j : 0;
+    });
+}
+
 // ---- edits
 
 static void scale_heads(Tensor y, Tensor x, Tensor s) {

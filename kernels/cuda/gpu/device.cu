@@ -1,0 +1,176 @@
+// device.cu - the GPU: finding it, its memory, its stream. Compiled by nvcc alone.
+//
+// Addresses are reserved whole and memory is mapped behind them as an arena grows (CUDA's virtual memory management),
+// so that an arena on the device is what it is on the host: planned generously, paid for when used. The driver is only
+// asked for when somebody wants the device: the binary starts without one.
+#include <cuda.h>
+#include <map>
+#include "../blocks.h"
+#include "../families.h"
+
+void cuda_check(cudaError_t status, const char* what) {
+    if (status == cudaSuccess) return;
+    Exit code = status == cudaErrorMemoryAllocation ? Exit::no_resource : Exit::failed;
+    fail(code, "cuda: %s: %s%s", what, cudaGetErrorString(status),
+         code == Exit::failed ? "; the device may be lost: start again, the last checkpoint stands" : "");
+}
+
+namespace DD_CUDA {
+namespace {
+
+// The driver's own functions, looked up: the binary does not link against it.
+template <class F> F driver(const char* name) {
+    void* f = nullptr;
+    cudaDriverEntryPointQueryResult found;
+    cuda_check(cudaGetDriverEntryPointByVersion(name, &f, 12000, cudaEnableDefault, &found), name);
+    if (found != cudaDriverEntryPointSuccess)
+        fail(Exit::no_resource, "cuda: the driver has no %s; a newer one is needed", name);
+    return reinterpret_cast<F>(f);
+}
+#define DRIVER(name) driver<decltype(&name)>(#name)
+
+int device = 0;
+std::map<char*, size_t> committed; // of each reservation
+
+CUmemAllocationProp properties() {
+    CUmemAllocationProp p{};
+    p.type = CU_MEM_ALLOCATION_TYPE_PINNED;
+    p.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+    p.location.id = device;
+    return p;
+}
+size_t granule() {
+    static size_t size = [] {
+        size_t n = 0;
+        CUmemAllocationProp p = properties();
+        if (DRIVER(cuMemGetAllocationGranularity)(&n, &p, CU_MEM_ALLOC_GRANULARITY_RECOMMENDED) != CUDA_SUCCESS)
+            fail(Exit::failed, "cuda: the driver does not say how it maps memory");
+        return n;
+    }();
+    return size;
+}
+size_t whole(size_t n) { return (n + granule() - 1) / granule() * granule(); }
+
+void* reserve(size_t bytes) {
+    CUdeviceptr p = 0;
+    if (DRIVER(cuMemAddressReserve)(&p, whole(bytes), 0, 0, 0) != CUDA_SUCCESS)
+        fail(Exit::no_resource, "cuda: %.1f GiB of addresses could not be reserved", double(bytes) / (1 << 30));
+    committed[reinterpret_cast<char*>(p)] = 0;
+    return reinterpret_cast<void*>(p);
+}
+
+size_t available() {
+    size_t free = 0, all = 0;
+    cuda_check(cudaMemGetInfo(&free, &all), "free memory");
+    return free;
+}
+
+void commit(void* base, size_t, size_t to) {
+    size_t& have = committed.at(static_cast<char*>(base));
+    if (to <= have) return;
+    size_t more = whole(to) - have;
+    CUmemGenericAllocationHandle handle;
+    CUmemAllocationProp p = properties();
+    if (DRIVER(cuMemCreate)(&handle, more, &p, 0) != CUDA_SUCCESS)
+        fail(Exit::no_resource,
+             "device memory: %.2f GB more are needed, %.2f GB are free; lower the batch, the length or the cache, or "
+             "use --recompute",
+             double(more) * 1e-9, double(available()) * 1e-9);
+    CUdeviceptr at = reinterpret_cast<CUdeviceptr>(base) + have;
+    CUmemAccessDesc access{p.location, CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
+    bool good = DRIVER(cuMemMap)(at, more, 0, handle, 0) == CUDA_SUCCESS &&
+                DRIVER(cuMemSetAccess)(at, more, &access, 1) == CUDA_SUCCESS;
+    DRIVER(cuMemRelease)(handle); // the mapping keeps it
+    if (!good) fail(Exit::failed, "cuda: %.2f GB of device memory could not be mapped", double(more) * 1e-9);
+    have += more;
+}
+
+void release(void* base, size_t bytes) {
+    auto found = committed.find(static_cast<char*>(base));
+    CUdeviceptr at = reinterpret_cast<CUdeviceptr>(base);
+    cudaStreamSynchronize(work);
+    if (found->second) DRIVER(cuMemUnmap)(at, found->second);
+    DRIVER(cuMemAddressFree)(at, whole(bytes));
+    committed.erase(found);
+}
+
+void upload(void* to, const void* from, size_t bytes) {
+    if (bytes) cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, work), "upload");
+}
+void download(void* to, const void* from, size_t bytes) {
+    if (bytes) cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, work), "download");
+    cuda_check(cudaStreamSynchronize(work), "download");
+}
+void fill(void* at, int byte, size_t bytes) { cuda_check(cudaMemsetAsync(at, byte, bytes, work), "fill"); }
+void hold(void* to, const Tensor& stored) {
+    if (!in_blocks(stored.type)) return upload(to, stored.data, stored.bytes());
+    std::vector<char> planes(stored.bytes());
+    to_planes(planes.data(), stored);
+    upload(to, planes.data(), planes.size());
+}
+
+std::string names[2];
+
+void open(int number) {
+    int count = 0;
+    cudaError_t status = cudaGetDeviceCount(&count);
+    if (status != cudaSuccess || count == 0)
+        fail(Exit::no_resource, "--device cuda: %s; use --device cpu",
+             status == cudaErrorInsufficientDriver ? "there is no NVIDIA driver, or one older than CUDA 13 needs"
+             : status == cudaSuccess               ? "there is no GPU"
+                                                   : cudaGetErrorString(status));
+    if (number < 0 || number >= count)
+        fail(Exit::no_resource, "--device cuda:%d: this machine has %d, counted from 0", number, count);
+    cudaDeviceProp p;
+    cuda_check(cudaGetDeviceProperties(&p, number), "device properties");
+    if (p.major < 8)
+        fail(Exit::no_resource, "--device cuda:%d: %s has compute capability %d.%d; 8.0 (Ampere) is the least", number,
+             p.name, p.major, p.minor);
+    device = number;
+    cuda_check(cudaSetDevice(number), "choosing the device");
+    cuda_check(cudaStreamCreateWithFlags(&work, cudaStreamNonBlocking), "a stream");
+    names[0] = format("cuda (%s, sm_%d%d)", p.name, p.major, p.minor);
+    names[1] = names[0] + ", one order";
+}
+
+} // namespace
+
+const Memory memory = {false, reserve, commit, release, upload, download, fill, hold, available};
+
+void* workspace(size_t bytes) {
+    static Arena* room = new Arena(size_t(1) << 40, memory); // kept while the process lives
+    room->rewind(0);
+    return room->take(bytes);
+}
+
+namespace {
+
+void begin_recording() { cuda_check(cudaStreamBeginCapture(work, cudaStreamCaptureModeRelaxed), "recording"); }
+void* end_recording() {
+    cudaGraph_t graph;
+    cudaGraphExec_t ready;
+    cuda_check(cudaStreamEndCapture(work, &graph), "recording");
+    cuda_check(cudaGraphInstantiate(&ready, graph, 0), "a graph");
+    cuda_check(cudaGraphDestroy(graph), "a graph");
+    return ready;
+}
+void replay(void* recorded) { cuda_check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(recorded), work), "a graph"); }
+void drop(void* recorded) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(recorded)); }
+
+} // namespace
+
+const Recorder recorder = {begin_recording, end_recording, replay, drop};
+
+} // namespace DD_CUDA
+
+const Kernels& cuda(int number, bool one_order) {
+    static int opened = -1;
+    static Kernels tables[2];
+    if (opened < 0) {
+        DD_CUDA::open(number);
+        for (int one : {0, 1}) tables[one] = DD_CUDA::table(DD_CUDA::names[one].c_str(), one);
+        opened = number;
+    }
+    require(opened == number, "cuda: device %d is in use; %d was asked for as well", opened, number);
+    return tables[one_order];
+}

@@ -1,0 +1,6 @@
+// none.cpp - a build without CUDA.
+#include "../kernels.h"
+
+const Kernels& cuda(int, bool) {
+    fail(Exit::no_resource, "--device cuda: this build has no CUDA (make found no nvcc, or CUDA=0); use --device cpu");
+}

@@ -1,0 +1,89 @@
+// device.cpp - device memory for the tests without a GPU: pages of this process that nobody but kernels and copies may
+// touch. Whatever else looks there (the host reading a result it did not ask for) faults.
+#include <sys/mman.h>
+#include <cstring>
+#include <map>
+#include <utility>
+#include "../blocks.h"
+#include "../families.h"
+
+namespace DD_CUDA {
+namespace {
+
+struct Extent {
+    size_t reserved, committed;
+};
+std::map<char*, Extent> extents;
+constexpr size_t page = size_t(2) << 20; // huge pages: the protection of few entries changes quickly
+size_t whole(size_t n) { return (n + page - 1) / page * page; }
+
+void protect(int how) {
+    for (auto [base, e] : extents)
+        if (e.committed) mprotect(base, e.committed, how);
+}
+void enter() { protect(PROT_READ | PROT_WRITE); }
+void leave() { protect(PROT_NONE); }
+
+void* reserve(size_t bytes) {
+    cuda_cpu::enter_device = enter, cuda_cpu::leave_device = leave;
+    size_t mapped = whole(bytes) + page;
+    void* p = mmap(nullptr, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) fail(Exit::no_resource, "device memory: %zu bytes could not be reserved", bytes);
+    char *begin = static_cast<char*>(p), *base = reinterpret_cast<char*>(whole(size_t(p)));
+    if (base != begin) munmap(begin, size_t(base - begin));
+    munmap(base + whole(bytes), page - size_t(base - begin));
+    madvise(base, whole(bytes), MADV_HUGEPAGE);
+    extents[base] = {whole(bytes), 0};
+    return base;
+}
+void commit(void* base, size_t, size_t to) {
+    Extent& e = extents.at(static_cast<char*>(base));
+    e.committed = to < e.reserved ? whole(to) : e.reserved;
+}
+void release(void* base, size_t) {
+    auto e = extents.find(static_cast<char*>(base));
+    munmap(base, e->second.reserved);
+    extents.erase(e);
+}
+void upload(void* to, const void* from, size_t bytes) {
+    cuda_cpu::OnDevice here;
+    if (bytes) memcpy(to, from, bytes);
+}
+void fill(void* at, int byte, size_t bytes) {
+    cuda_cpu::OnDevice here;
+    memset(at, byte, bytes);
+}
+void hold(void* to, const Tensor& stored) {
+    std::vector<char> planes(stored.bytes());
+    to_planes(planes.data(), stored);
+    upload(to, planes.data(), planes.size());
+}
+size_t available() { return size_t(64) << 30; }
+
+} // namespace
+
+const Memory memory = {false, reserve, commit, release, upload, upload, fill, hold, available};
+
+void* workspace(size_t bytes) {
+    static Arena* room = new Arena(size_t(1) << 40, memory);
+    room->rewind(0);
+    void* p = room->take(bytes);
+    if (!cuda_cpu::recording) fill(p, 0xff, bytes); // what no kernel has written must not be read
+    return p;
+}
+
+namespace {
+
+using Work = std::vector<std::function<void()>>;
+void begin_recording() { cuda_cpu::recording = new Work; }
+void* end_recording() { return std::exchange(cuda_cpu::recording, nullptr); }
+void replay(void* recorded) {
+    for (auto& launch : *static_cast<Work*>(recorded)) cuda_cpu::submit(launch);
+}
+void drop(void* recorded) { delete static_cast<Work*>(recorded); }
+
+} // namespace
+
+const Recorder recorder = {begin_recording, end_recording, replay, drop};
+
+} // namespace DD_CUDA
