@@ -135,8 +135,8 @@ int start(const std::vector<std::string>& arguments, const How& how, const TempF
     const int pid = fork();
     if (pid) return pid;
     redirect(0, folder / "input", O_RDONLY);
-    redirect(1, how.output.empty() ? folder / "output" : how.output, O_WRONLY | O_CREAT);
-    redirect(2, folder / "error", O_WRONLY | O_CREAT);
+    redirect(1, how.output.empty() ? folder / "output" : how.output, O_WRONLY | O_CREAT | O_TRUNC);
+    redirect(2, folder / "error", O_WRONLY | O_CREAT | O_TRUNC);
     for (int fd : how.closed) close(fd);
     if (!how.folder.empty() && chdir(how.folder.c_str())) _exit(126);
     limit(RLIMIT_AS, how.address_space);
