@@ -68,7 +68,8 @@ protected:
         Args args = verb == "generate" ? Args{"--input", prompt, "--max-tokens", "6", "--json", "--ignore-eos"}
                     : verb == "score"  ? Args{"--input", rows, "--json"}
                     : verb == "extract"
-                        ? Args{"--input", rows, "--out", out + ".safetensors", "--points", "z.*,resid_post.*,final,logits"}
+                        ? Args{"--input", rows, "--out", out + ".safetensors", "--points",
+                               "z.*,resid_post.*,final,logits"}
                     : verb == "eval" ? Args{"--task", "loss", "--data", rows, "--alone", "--out", out}
                                      : Args{"--train-file", rows, "--out", out, "--steps", "2", "--batch-size", "2"};
         args.insert(args.begin(), verb);
