@@ -109,7 +109,7 @@ head = f"""## Every preset at its real size: `make test-full`
 {machine}, {datetime.date.today()}. Random weights in bf16; one preset alone: `scripts/test_full.sh PRESET`. Loaded: until
 a process is ready to compute; first token: until it has made one and ended. Shares: of what this machine does in the same
 second (`dd bench`). MB: resident at most, without pages of files, which the system may drop. SFT and DPO: LoRA of rank
-16, rows of 1 x 512 tokens, pairs of 2 x 128.
+16, rows of 1 x 512 tokens, pairs of 2 x 128; seconds a step and of making it are as they came, beside whatever else ran.
 
 | preset | parameters | file GB | loaded s | first token s | prefill of 512 tok/s | of compute | decode tok/s | of bandwidth | generate MB | score MB | SFT MB | SFT s a step | DPO MB | made in s |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
