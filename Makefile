@@ -72,7 +72,7 @@ test-long: deps                 ## what `make test` leaves out: every golden and
 	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=$(BUILT) $(BUILD)/tests/all
 	$(BUILD)/tests/all --gtest_brief=1 --gtest_filter='Long*'
 
-test-full: all                  ## every preset at its real size, into bench/RESULTS-FULL.md (10 GB of disk at a time, an hour)
+test-full: all                  ## every preset at its real size, into bench/RESULTS.md (10 GB of disk at a time, half an hour)
 	@scripts/test_full.sh
 
 bench: all                      ## every kernel and the whole against this machine's limits, into bench/RESULTS.md

@@ -1,4 +1,5 @@
-// presets.cpp - config.json of each model as its publisher has it, without the keys that nothing here reads.
+// presets.cpp - config.json of each model as its publisher has it, without the keys that nothing here reads; and tiny
+// ones.
 #include "presets.h"
 
 const std::vector<Preset>& presets() {
@@ -85,7 +86,38 @@ const std::vector<Preset>& presets() {
             "hidden_activation": "gelu_pytorch_tanh", "final_logit_softcapping": 30.0, "rms_norm_eps": 1e-06,
             "max_position_embeddings": 131072, "attention_bias": false, "attention_k_eq_v": false,
             "enable_moe_block": false, "use_bidirectional_attention": null, "tie_word_embeddings": true,
-            "initializer_range": 0.02, "bos_token_id": 2, "eos_token_id": [1, 106], "pad_token_id": 0})"}};
+            "initializer_range": 0.02, "bos_token_id": 2, "eos_token_id": [1, 106], "pad_token_id": 0})"},
+        // Of every architecture one that learns in seconds, for the tokenizer of single bytes.
+        {"tiny-smollm2", 0, R"({
+            "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "intermediate_size": 160, "vocab_size": 259, "max_position_embeddings": 512,
+            "rope_theta": 10000, "rms_norm_eps": 1e-05, "tie_word_embeddings": true, "initializer_range": 0.05})"},
+        {"tiny-qwen3", 0, R"({
+            "model_type": "qwen3", "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "head_dim": 24, "intermediate_size": 160, "vocab_size": 259,
+            "max_position_embeddings": 512, "rope_theta": 10000, "rms_norm_eps": 1e-06, "tie_word_embeddings": true,
+            "initializer_range": 0.05})"},
+        {"tiny-qwen3.5", 0, R"({
+            "model_type": "qwen3_5_text", "hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "head_dim": 24, "intermediate_size": 160, "vocab_size": 259,
+            "max_position_embeddings": 512, "rms_norm_eps": 1e-06, "tie_word_embeddings": true,
+            "full_attention_interval": 4,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000, "partial_rotary_factor": 0.25},
+            "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16,
+            "linear_value_head_dim": 16, "linear_conv_kernel_dim": 4, "initializer_range": 0.05})"},
+        {"tiny-gemma3", 0, R"({
+            "model_type": "gemma3_text", "hidden_size": 64, "num_hidden_layers": 6, "num_attention_heads": 4,
+            "num_key_value_heads": 1, "head_dim": 24, "query_pre_attn_scalar": 24, "intermediate_size": 160,
+            "vocab_size": 259, "max_position_embeddings": 512, "sliding_window": 32, "sliding_window_pattern": 6,
+            "rope_theta": 10000, "rope_local_base_freq": 1000, "rms_norm_eps": 1e-06, "initializer_range": 0.05})"},
+        {"tiny-gemma4", 0, R"({
+            "model_type": "gemma4_text", "hidden_size": 64, "num_hidden_layers": 6, "num_attention_heads": 4,
+            "num_key_value_heads": 1, "head_dim": 16, "global_head_dim": 32, "intermediate_size": 160,
+            "use_double_wide_mlp": true, "num_kv_shared_layers": 3, "hidden_size_per_layer_input": 16,
+            "layer_types": ["sliding_attention", "sliding_attention", "full_attention",
+                            "sliding_attention", "sliding_attention", "full_attention"],
+            "vocab_size": 259, "max_position_embeddings": 512, "sliding_window": 32, "rms_norm_eps": 1e-06,
+            "final_logit_softcapping": 30.0, "pad_token_id": 0, "initializer_range": 0.05})"}};
     return all;
 }
 

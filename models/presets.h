@@ -8,6 +8,7 @@
 struct Preset {
     const char* name;           // "qwen3-0.6b"
     size_t parameters;          // of the text model, each weight once; as published, or from the published tensor list
+                                // (0: nobody has published it)
     const char* config;         // config.json's text: what decides shapes and numbers
 };
 const std::vector<Preset>& presets();

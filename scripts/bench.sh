@@ -56,7 +56,7 @@ for b in json.load(open(f"{temp}/kernels.json"))["benchmarks"]:
 # What other scripts measured stays, from its heading on.
 try:
     old = open("bench/RESULTS.md").read()
-    out += "\n" + old[old.index("## Against "):]
+    out += "\n" + old[min(at for at in map(old.find, ("## Every preset ", "## Against ")) if at >= 0):]
 except (FileNotFoundError, ValueError):
     pass
 open("bench/RESULTS.md", "w").write(out)
