@@ -139,6 +139,7 @@ int start(const std::vector<std::string>& arguments, const How& how, const TempF
     redirect(2, folder / "error", O_WRONLY | O_CREAT | O_TRUNC);
     for (int fd : how.closed) close(fd);
     if (!how.folder.empty() && chdir(how.folder.c_str())) _exit(126);
+    for (int s : {SIGINT, SIGTERM, SIGHUP}) signal(s, SIG_DFL);     // whoever started the tests may ignore them
     limit(RLIMIT_AS, how.address_space);
     limit(RLIMIT_FSIZE, how.file_size);
     std::vector<char*> argv{const_cast<char*>("dd")}, env;
