@@ -57,7 +57,6 @@ double pattern_value(const auto& pattern, const std::string& module, double othe
 constexpr double max_alpha = 1e9;
 
 // What a pattern is for must be there: PEFT's patterns may be regular expressions, and one that is not understood must
-// not be passed over in silence.
 void need_match(const std::string& path, const char* which, const std::string& pattern, const auto& modules) {
     for (const auto& [module, halves] : modules)
         if (fits(pattern, module)) return;

@@ -194,7 +194,7 @@ void start_once(const std::string& model) {
 
 Measured start(const Session& s, const std::string& model, const std::string& type) {
     Measured m{"start", type, "process, load, first token", 1, 0, "", compute_limit(s)};
-    time(m, [&] { start_once(model); }, o.reps, 0);
+    time(m, [&] { start_once(model); }, o.reps, 0.5);
     m.resident = 0;
     return m;
 }
