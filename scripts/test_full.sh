@@ -99,7 +99,7 @@ for preset in $presets; do
     start=$($TIMED "$0" --start "$m")
     awk -v p="$preset" -v n="$parameters" -v b="$bytes" -v s="${start/ / | }" -v f="${prefill:-- | -}" \
         -v d="${decode:-- | -}" -v g="$generate" -v c="$score" -v t="$sft" -v e="$step" -v o="$dpo" -v i="$made" \
-        'BEGIN {printf "| %s | %d | %.2f | %s | %s | %s | %d | %d | %d | %.1f | %d | %.0f |\n", p, n, b * 1e-9, s, f, d, g, c, t, e, o, i}' |
+        'BEGIN {printf "| %s | %s | %.2f | %s | %s | %s | %d | %d | %d | %.1f | %d | %.0f |\n", p, n, b * 1e-9, s, f, d, g, c, t, e, o, i}' |
         tee "$temp/row" >&2
     python3 - "$temp/row" "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), $(nproc) cores, kernels $(./dd env | sed -n 's/^kernels *//p')" <<'PY'
 import datetime, sys
