@@ -73,6 +73,23 @@ void forget(const char* name) {
     }
 }
 
+// A new file in the folder of `path` under a name of its own, which is noted. Noted before the file is there: a signal
+// between the two would leave it behind. -1: errno says why, and nothing is noted.
+int open_temporary(const std::string& path, std::string& name) {
+    static std::atomic<unsigned> count{0};
+    const std::string base = path.substr(path.rfind('/') + 1), folder = folder_of(path);
+    for (;;) {
+        name = format("%s/.%s.%d.%u.tmp", folder.c_str(), base.substr(0, 200).c_str(), int(getpid()), count++);
+        note(name.c_str());
+        const int fd = open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0) return fd;
+        const int error = errno;
+        forget(name.c_str());
+        errno = error;
+        if (error != EEXIST && error != EINTR) return -1;      // EEXIST: the remains of a run that was killed
+    }
+}
+
 }  // namespace
 
 void fail_to_write(const std::string& path, const char* doing, uint64_t bytes, int error) {
@@ -169,18 +186,11 @@ bool is_folder(const std::string& path) {
 }
 
 AtomicFile::AtomicFile(const std::string& path) : path_(target_of(path)) {
-    static std::atomic<unsigned> count{0};
-    const std::string name = path_.substr(path_.rfind('/') + 1), folder = folder_of(path_);
-    if (name.empty()) fail(Exit::bad_input, "'%s' is not the name of a file", path.c_str());
-    do {        // a name may be taken by the remains of a run that was killed
-        temp_ = format("%s/.%s.%d.%u.tmp", folder.c_str(), name.substr(0, 200).c_str(), int(getpid()), count++);
-        fd_ = open(temp_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    } while (fd_ < 0 && (errno == EEXIST || errno == EINTR));
-    if (fd_ < 0) {
-        temp_.clear();
-        fail_to_write(path_, "creating it", 0, errno);
-    }
-    note(temp_.c_str());
+    if (path_.empty() || path_.ends_with('/')) fail(Exit::bad_input, "'%s' is not the name of a file", path.c_str());
+    fd_ = open_temporary(path_, temp_);
+    if (fd_ >= 0) return;
+    temp_.clear();
+    fail_to_write(path_, "creating it", 0, errno);
 }
 
 AtomicFile::~AtomicFile() {
@@ -227,6 +237,15 @@ void AtomicFile::commit() {
     forget(temp_.c_str());
     temp_.clear();
     sync_folder(folder_of(path_));
+}
+
+int open_nameless(const std::string& beside) {
+    std::string name;
+    const int fd = open_temporary(beside, name);
+    if (fd < 0) fail_to_write(beside, "making a temporary file beside it", 0, errno);
+    unlink(name.c_str());
+    forget(name.c_str());
+    return fd;
 }
 
 void write_file(const std::string& path, std::string_view bytes) {

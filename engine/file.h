@@ -75,6 +75,8 @@ private:
     uint64_t end_ = 0;
 };
 void write_file(const std::string& path, std::string_view bytes);       // atomic
+// A descriptor, to read and to write, of a new file without a name in the folder of `beside`; the caller closes it.
+int open_nameless(const std::string& beside);
 // The temporary files of all writers that are not done. For signal handlers that end the process.
 void remove_unfinished_files();
 // What a write that failed with errno `error` ends in: Exit::no_resource where room was lacking, else Exit::bad_input.

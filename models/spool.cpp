@@ -1,14 +1,8 @@
 #include "spool.h"
-#include <unistd.h>
 #include <cerrno>
 #include "../engine/file.h"
 
-Spool::Spool(const std::string& beside) : beside_(beside) {
-    std::string name = beside.substr(0, beside.rfind('/') + 1) + ".dd-rows-XXXXXX";
-    int fd = mkstemp(name.data());
-    if (fd < 0) failed("making a temporary file beside it");
-    unlink(name.c_str());
-    file_ = fdopen(fd, "w+b");
+Spool::Spool(const std::string& beside) : beside_(beside), file_(fdopen(open_nameless(beside), "w+b")) {
     if (!file_) failed("opening a temporary file beside it");
 }
 

@@ -2,6 +2,8 @@
 #include "files.h"
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
+#include <csignal>
 #include "../engine/file.h"
 #include "../engine/names.h"
 #include "faults.h"
@@ -175,6 +177,31 @@ TEST(AtomicFile, WritesOnAfterShortAndInterruptedWrites) {
         EXPECT_GT(armed.calls(), 20);
     }
     EXPECT_EQ(read_file(folder / "f"), text);
+}
+
+// A file must be noted before it is there: once a signal came between the two, and a temporary file stayed behind.
+TEST(AtomicFile, LeavesNothingBehindWheneverASignalComes) {
+    const TempFolder folder;
+    const std::string path = folder / "f";
+    for (int round = 0; round < 300; round++) {
+        const pid_t pid = fork();
+        if (pid == 0) {
+            signal(SIGTERM, [](int) {
+                remove_unfinished_files();
+                _exit(0);
+            });
+            for (;;) {
+                const AtomicFile file(path);
+                close(open_nameless(path));
+            }
+        }
+        ASSERT_GT(pid, 0);
+        usleep(useconds_t(1000 + round * 7));
+        kill(pid, SIGTERM);
+        int status = 0;
+        ASSERT_EQ(waitpid(pid, &status, 0), pid);
+        ASSERT_EQ(folder.files(), 0u) << "round " << round;
+    }
 }
 
 TEST(Files, MakesFoldersLikeMkdirP) {

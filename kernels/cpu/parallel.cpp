@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <memory>
 #include <thread>
@@ -31,9 +32,8 @@ void futex_wake(std::atomic<uint32_t>* word) {
 }
 
 // A region is published in one word, `ticket`: its number, and how many of its items nobody has taken. Whoever takes
-// the
-// last steps down one item at a time; the caller takes items too, and waits until all that were taken are done. So a
-// worker that the system has put aside holds nobody up, unless it is in the middle of an item.
+// the last steps down one item at a time; the caller takes items too, and waits until all that were taken are done. So
+// a worker that the system has put aside holds nobody up, unless it is in the middle of an item.
 struct Pool {
     std::vector<std::thread> workers;
     void (*body)(void*, int, int) = nullptr;
@@ -49,7 +49,13 @@ struct Pool {
         finish();
         stop = false;
         uint32_t seen = region.load();
+        // Signals that end the process are the caller's alone: a handler that runs there sees nothing half done by it.
+        sigset_t ending, before;
+        sigemptyset(&ending);
+        for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&ending, signal);
+        pthread_sigmask(SIG_BLOCK, &ending, &before);
         for (int t = 1; t < n; t++) workers.emplace_back([this, t, seen] { work(t, seen); });
+        pthread_sigmask(SIG_SETMASK, &before, nullptr);
     }
     void finish() {
         stop = true;
