@@ -1,10 +1,9 @@
 // headers.h - headers from outside that take long to parse. The Makefile compiles them once and puts them before every
-// file of the rooms that see JSON; no file relies on it (builds through ccache go without).
+// file; no file relies on it (builds through ccache go without).
 #include <algorithm>
 #include <functional>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <vector>

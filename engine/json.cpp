@@ -1,209 +1,177 @@
-// json.cpp - the strict reader: nlohmann's lexer and grammar, our rules about what they let through.
+// json.cpp - the value. Numbers and texts are written by nlohmann.
 #include "json.h"
-#include <unordered_set>
-#include "file.h"
-#include "json_stream.h"
-#include "reader.h"
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <ostream>
 
-namespace {
+Json::Json(const char* s) : Json(std::string(s)) {}
+Json::Json(std::string_view s) : Json(std::string(s)) {}
+Json::Json(std::string s) : kind_(Kind::text), text_(new std::string(std::move(s))) {}
+Json::Json(Array a) : kind_(Kind::array), array_(new Array(std::move(a))) {}
+Json::Json(Object o) : kind_(Kind::object), object_(new Object(std::move(o))) {}
 
-// Walks over the text and counts, because nlohmann tells a SAX reader where it is only when the syntax is wrong.
-struct Cursor {
-    using iterator_category = std::input_iterator_tag;
-    using value_type = char;
-    using difference_type = ptrdiff_t;
-    using pointer = const char*;
-    using reference = char;
-    const char* place;
-    size_t* count;
+Json::Json(std::initializer_list<Json> list) {
+    const bool object = std::all_of(list.begin(), list.end(), [](const Json& j) {
+        return j.is_array() && j.size() == 2 && j[0].is_string();
+    });
+    *this = object ? Json::object() : Json(Array(list));
+    if (!object) return;
+    for (const Json& pair : list) (*this)[pair[0].text()] = pair[1];
+}
 
-    char operator*() const { return *place; }
-    Cursor& operator++() { return place++, ++*count, *this; }
-    bool operator==(const Cursor& o) const { return place == o.place; }
-    bool operator!=(const Cursor& o) const { return place != o.place; }
-};
+Json Json::object() { return Object(); }
+Json Json::array(std::initializer_list<Json> list) { return Array(list); }
 
-// nlohmann's SAX interface on one side, JsonEvents on the other.
-class Glue {
-public:
-    Glue(JsonEvents& to, const std::string& who, int max_depth)
-        : to_(to), who_(who), max_depth_(max_depth), begin_(to.at) {}
+Json::Json(const Json& o) : kind_(o.kind_) {
+    if (kind_ == Kind::text) text_ = new std::string(*o.text_);
+    else if (kind_ == Kind::array) array_ = new Array(*o.array_);
+    else if (kind_ == Kind::object) object_ = new Object(*o.object_);
+    else natural_ = o.natural_;
+}
 
-    bool null() { return to_.scalar(nullptr), true; }
-    bool boolean(bool v) { return to_.scalar(v), true; }
-    bool number_integer(int64_t v) { return to_.scalar(v), true; }
-    bool number_unsigned(uint64_t v) { return to_.scalar(v), true; }
-    bool number_float(double v, const std::string&) { return to_.scalar(v), true; }
-    bool string(std::string& v) { return to_.string(v), true; }
-    bool binary(Json::binary_t&) { return false; }
-    bool key(std::string& v) { return to_.key(v), true; }
-    bool start_object(size_t) { return open(true); }
-    bool start_array(size_t) { return open(false); }
-    bool end_object() { return close(); }
-    bool end_array() { return close(); }
+void Json::destroy() {
+    if (kind_ == Kind::text) delete text_;
+    else if (kind_ == Kind::array) delete array_;
+    else delete object_;
+}
 
-    bool parse_error(size_t at, const std::string&, const nlohmann::detail::exception& e) {
-        // "[json.exception.parse_error.101] parse error at line 1, column 2: what we want"
-        std::string_view text = e.what();
-        if (const size_t end = text.find("] "); end != text.npos) text.remove_prefix(end + 2);
-        if (text.starts_with("parse error")) text.remove_prefix(std::min(text.size(), text.find(": ") + 2));
-        const std::string quoted = shown(text, 160);
-        refuse(who_, begin_ + at, "not valid JSON: %s", quoted.substr(1, quoted.size() - 2).c_str());
+const char* Json::type_name() const {
+    if (is_number()) return "number";
+    return is_null() ? "null" : is_boolean() ? "boolean" : is_string() ? "string" : is_array() ? "array" : "object";
+}
+
+void Json::not_a(const char* expected) const {
+    fail(Exit::failed, "json: found %s, expected %s", type_name(), expected);
+}
+
+bool Json::boolean() const { return is_boolean() ? boolean_ : (not_a("a boolean"), false); }
+int64_t Json::integer() const {
+    if (kind_ == Kind::real) return int64_t(real_);
+    return kind_ == Kind::integer ? integer_ : (not_a("an integer"), 0);
+}
+double Json::real() const {
+    if (kind_ == Kind::real) return real_;
+    if (kind_ == Kind::natural) return double(natural_);
+    return kind_ == Kind::integer ? double(integer_) : (not_a("a number"), 0);
+}
+const std::string& Json::text() const { return is_string() ? *text_ : (not_a("a string"), *text_); }
+
+size_t Json::size() const {
+    return is_null() ? 0 : is_array() ? array_->size() : is_object() ? object_->size() : 1;
+}
+
+const Json::Array& Json::elements() const {
+    static const Array none;
+    if (is_null()) return none;
+    if (!is_array()) not_a("an array");
+    return *array_;
+}
+Json::Array& Json::elements() {
+    if (is_null()) *this = Array();
+    return const_cast<Array&>(std::as_const(*this).elements());
+}
+
+Json& Json::element(size_t i) {
+    Array& a = elements();
+    if (i >= a.size()) a.resize(i + 1);
+    return a[i];
+}
+const Json& Json::element(size_t i) const {
+    if (i >= elements().size()) not_a("a longer array");
+    return (*array_)[i];
+}
+void Json::push_back(Json v) { elements().push_back(std::move(v)); }
+
+const Json::Object& Json::items() const {
+    static const Object none;
+    if (is_null()) return none;
+    if (!is_object()) not_a("an object");
+    return *object_;
+}
+Json::Object& Json::items() {
+    if (is_null()) *this = Object();
+    return const_cast<Object&>(std::as_const(*this).items());
+}
+
+const Json* Json::find(std::string_view key) const {
+    if (is_object())
+        for (const auto& [name, value] : *object_)
+            if (name == key) return &value;
+    return nullptr;
+}
+const Json& Json::at(std::string_view key) const {
+    const Json* v = find(key);
+    if (!v) fail(Exit::failed, "json: no member \"%.*s\" in this %s", int(key.size()), key.data(), type_name());
+    return *v;
+}
+Json& Json::operator[](const char* key) & {
+    Object& all = items();
+    if (const Json* v = find(key)) return const_cast<Json&>(*v);
+    return all.emplace_back(Member{key, {}}).value;
+}
+void Json::erase(std::string_view key) {
+    std::erase_if(items(), [&](const Member& m) { return m.key == key; });
+}
+void Json::update(const Json& o) {
+    for (const auto& [key, value] : o.items()) (*this)[key] = value;
+}
+
+bool operator==(const Json& a, const Json& b) {
+    if (a.is_number() && b.is_number()) return (a <=> b) == 0;
+    if (a.kind_ != b.kind_) return false;
+    switch (a.kind_) {
+    case Json::Kind::null: return true;
+    case Json::Kind::boolean: return a.boolean_ == b.boolean_;
+    case Json::Kind::text: return *a.text_ == *b.text_;
+    case Json::Kind::array: return *a.array_ == *b.array_;
+    default: return *a.object_ == *b.object_;
     }
+}
+std::partial_ordering operator<=>(const Json& a, const Json& b) {
+    using Kind = Json::Kind;
+    if (a.is_string() && b.is_string()) return *a.text_ <=> *b.text_;
+    if (!a.is_number() || !b.is_number()) return std::partial_ordering::unordered;
+    if (a.kind_ == Kind::real || b.kind_ == Kind::real) return a.real() <=> b.real();
+    if (a.kind_ == b.kind_) return a.kind_ == Kind::natural ? a.natural_ <=> b.natural_ : a.integer_ <=> b.integer_;
+    return a.kind_ == Kind::natural ? std::partial_ordering::greater : std::partial_ordering::less;
+}
+std::ostream& operator<<(std::ostream& to, const Json& j) { return to << j.dump(); }
 
-private:
-    bool open(bool object) {
-        if (++depth_ > max_depth_) refuse(who_, to_.at, "JSON nested deeper than %d levels", max_depth_);
-        return to_.open(object), true;
+void Json::write(std::string& to, int indent, int depth) const {
+    const auto open_line = [&](int deep) {
+        if (indent >= 0) to += '\n', to.append(size_t(indent * deep), ' ');
+    };
+    const auto scalar = [](const auto& v) {
+        return nlohmann::json(v).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    };
+    const char ends[2] = {is_array() ? '[' : '{', is_array() ? ']' : '}'};
+    switch (kind_) {
+    case Kind::null: to += "null"; return;
+    case Kind::boolean: to += boolean_ ? "true" : "false"; return;
+    case Kind::integer: to += std::to_string(integer_); return;
+    case Kind::natural: to += std::to_string(natural_); return;
+    case Kind::real: to += scalar(real_); return;               // not finite: null
+    case Kind::text: to += scalar(*text_); return;
+    default: break;
     }
-    bool close() { return depth_--, to_.close(), true; }
-
-    JsonEvents& to_;
-    const std::string& who_;
-    const int max_depth_;
-    const size_t begin_;
-    int depth_ = 0;
-};
-
-// Builds the tree. A level's values are gathered in a plain vector and moved into place when the level closes:
-// ordered_json's own insertion compares a key with all before it.
-class Tree : public JsonEvents {
-public:
-    explicit Tree(const std::string& who) : who_(who) {}
-    Json root;
-
-    void open(bool object) override { levels_.push_back({object, {}, {}, {}, 0}); }
-    void key(std::string& name) override {
-        levels_.back().key = std::move(name);
-        levels_.back().key_at = at;
+    to += ends[0];
+    for (size_t i = 0; i < size(); i++) {
+        if (i) to += ',';
+        open_line(depth + 1);
+        if (is_object()) to += scalar((*object_)[i].key) + (indent >= 0 ? ": " : ":");
+        (is_array() ? (*array_)[i] : (*object_)[i].value).write(to, indent, depth + 1);
     }
-    void string(std::string& text) override { place(std::move(text)); }
-    void scalar(Json value) override { place(std::move(value)); }
-    void close() override {
-        Level level = std::move(levels_.back());
-        levels_.pop_back();
-        if (!level.object) return place(std::move(level.elements));
-        Json::object_t object;
-        object.reserve(level.members.size());
-        for (Member& m : level.members) object.emplace_back(std::move(m.key), std::move(m.value));
-        refuse_duplicates(object, level.members);
-        place(std::move(object));
-    }
-
-private:
-    struct Member { std::string key; size_t at; Json value; };
-    struct Level { bool object; std::vector<Member> members; Json::array_t elements; std::string key; size_t key_at; };
-
-    void place(Json value) {
-        if (levels_.empty()) return void(root = std::move(value));
-        Level& level = levels_.back();
-        if (level.object)
-            level.members.push_back({std::move(level.key), level.key_at, std::move(value)});
-        else
-            level.elements.push_back(std::move(value));
-    }
-    void refuse_duplicates(const Json::object_t& object, const std::vector<Member>& places) {
-        std::unordered_set<std::string_view> seen;
-        seen.reserve(object.size());
-        auto place = places.begin();
-        for (const auto& [key, value] : object) {
-            if (!seen.insert(key).second)
-                refuse(who_, place->at, "the key %s stands twice in one object", shown(key).c_str());
-            ++place;
-        }
-    }
-
-    const std::string& who_;
-    std::vector<Level> levels_;
-};
-
-}  // namespace
-
-void stream_json(std::string_view text, const std::string& who, int max_depth, JsonEvents& events) {
-    // nlohmann takes a NUL for the end of the text, whatever follows.
-    const size_t nul = text.find('\0');
-    if (nul != text.npos) refuse(who, events.at + nul, "not valid JSON: a NUL byte");
-    Glue glue(events, who, max_depth);
-    const Cursor first{text.data(), &events.at}, last{text.data() + text.size(), &events.at};
-    Json::sax_parse(first, last, &glue);
+    if (size()) open_line(depth);
+    to += ends[1];
 }
-
-Json parse_json(std::string_view text, const std::string& who, int max_depth) {
-    Tree tree(who);
-    stream_json(text, who, max_depth, tree);
-    return std::move(tree.root);
+std::string Json::dump(int indent) const {
+    std::string to;
+    write(to, indent, 0);
+    return to;
 }
+std::string dump(const Json& j) { return j.dump(); }
 
-Json read_json_file(const std::string& path, int max_depth) {
-    return parse_json(read_file(path, size_t(1) << 28), path, max_depth);
-}
-
-std::string dump(const Json& j) { return j.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
-const Json* find(const Json& j, const char* key) {
-    if (!j.is_object()) return nullptr;
-    const auto it = j.find(key);
-    return it == j.end() || it->is_null() ? nullptr : &*it;
-}
-
-namespace {
-
-const Json& member(const Json& j, const char* key, const std::string& who) {
-    if (!j.is_object())
-        fail(Exit::bad_input, "%s: found %s, expected an object with \"%s\"", who.c_str(), j.type_name(), key);
-    const Json* value = find(j, key);
-    if (!value) fail(Exit::bad_input, "%s: \"%s\" is missing", who.c_str(), key);
-    return *value;
-}
-
-[[noreturn]] void wrong(const Json& value, const char* key, const std::string& who, const std::string& expected) {
-    const std::string found = shown(dump(value), 60);
-    fail(Exit::bad_input, "%s: \"%s\" is %s, expected %s", who.c_str(), key, found.c_str(), expected.c_str());
-}
-
-}  // namespace
-
-int64_t get_int(const Json& j, const char* key, const std::string& who, int64_t low, int64_t high) {
-    const Json& value = member(j, key, who);
-    const bool fits = value.is_number_integer() && !(value.is_number_unsigned() && value.get<uint64_t>() > INT64_MAX);
-    if (!fits || value.get<int64_t>() < low || value.get<int64_t>() > high)
-        wrong(value, key, who, format("an integer from %ld to %ld", low, high));
-    return value.get<int64_t>();
-}
-int64_t get_int(const Json& j, const char* key, const std::string& who, int64_t low, int64_t high, int64_t otherwise) {
-    return j.is_object() && !find(j, key) ? otherwise : get_int(j, key, who, low, high);
-}
-
-double get_number(const Json& j, const char* key, const std::string& who) {
-    const Json& value = member(j, key, who);
-    if (!value.is_number()) wrong(value, key, who, "a number");
-    return value.get<double>();
-}
-double get_number(const Json& j, const char* key, const std::string& who, double otherwise) {
-    return j.is_object() && !find(j, key) ? otherwise : get_number(j, key, who);
-}
-
-double get_number(const Json& j, const char* key, const std::string& who, double low, double high) {
-    const double x = get_number(j, key, who);
-    if (!(x >= low && x <= high)) wrong(member(j, key, who), key, who, format("a number from %g to %g", low, high));
-    return x;
-}
-double get_number(const Json& j, const char* key, const std::string& who, double low, double high, double otherwise) {
-    return j.is_object() && !find(j, key) ? otherwise : get_number(j, key, who, low, high);
-}
-
-bool get_bool(const Json& j, const char* key, const std::string& who, bool otherwise) {
-    if (j.is_object() && !find(j, key)) return otherwise;
-    const Json& value = member(j, key, who);
-    if (!value.is_boolean()) wrong(value, key, who, "true or false");
-    return value.get<bool>();
-}
-
-std::string get_string(const Json& j, const char* key, const std::string& who) {
-    const Json& value = member(j, key, who);
-    if (!value.is_string()) wrong(value, key, who, "a string");
-    return value.get<std::string>();
-}
-std::string get_string(const Json& j, const char* key, const std::string& who, const std::string& otherwise) {
-    return j.is_object() && !find(j, key) ? otherwise : get_string(j, key, who);
+std::string json_library() {
+    return format("%d.%d.%d", NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR, NLOHMANN_JSON_VERSION_PATCH);
 }

@@ -88,11 +88,11 @@ TEST_F(Eval, LossIsWhatScoreSaysPairedByRow) {
         double rows = 0;
         int n = 0;
         while (std::getline(lines, line)) {
-            Json o = Json::parse(line);
+            Json o = parse_json(line, "line");
             if (o.contains("nll")) rows += o["nll"].get<double>() / o["tokens"].get<double>(), n++;
             last = line;
         }
-        Json summary = Json::parse(last)["summary"];
+        Json summary = parse_json(last, "line")["summary"];
         EXPECT_NEAR(report["arms"][arm]["nll_per_token"].get<double>(), summary["nll_per_token"].get<double>(), 1e-9);
         EXPECT_NEAR(report["arms"][arm]["mean_over_rows"].get<double>(), rows / n, 1e-9);
     }
@@ -140,7 +140,7 @@ TEST_F(Eval, RowsAreTheSameForTheSameSeed) {
     std::istringstream lines(dd(folder, "data gym --rows 6 --preferences").out);
     int n = 0;
     for (std::string line; std::getline(lines, line); n++) {
-        Json o = Json::parse(line);
+        Json o = parse_json(line, "line");
         for (const char* key : {"id", "prompt", "chosen", "rejected"}) EXPECT_TRUE(o.contains(key)) << line;
         EXPECT_NE(o["chosen"], o["rejected"]);
     }

@@ -8,6 +8,8 @@
 #include <fstream>
 #include <functional>
 #include <map>
+#include <sstream>
+#include "../engine/json.h"
 #include "../engine/reader.h"
 
 // A folder of its own for a test.
@@ -58,6 +60,17 @@ private:
 };
 
 // How many different malformed files the tests have made, by kind; malformed_model.cpp insists on enough of them.
+// What a JSON pointer leads to ("~1": a slash); its last member is made where it is missing.
+inline Json& at_path(Json& j, const std::string& path) {
+    Json* at = &j;
+    std::istringstream names(path.substr(std::min(path.size(), size_t(1))));
+    for (std::string name; std::getline(names, name, '/');) {
+        for (size_t i; (i = name.find("~1")) != name.npos;) name.replace(i, 2, "/");
+        at = at->is_array() ? &(*at)[size_t(std::stoul(name))] : &(*at)[name];
+    }
+    return *at;
+}
+
 inline std::map<std::string, int>& malformed_files() {
     static std::map<std::string, int> count;
     return count;

@@ -1,7 +1,10 @@
 // json.cpp - the strict reader: what it takes, what it refuses, and what its getters insist on.
 #include "../engine/json.h"
 #include <chrono>
+#include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
+#include <random>
 #include "files.h"
 
 namespace {
@@ -15,6 +18,70 @@ TEST(Json, KeepsTheOrderOfMembers) {
     EXPECT_EQ(parse_json("18446744073709551615", "t").get<uint64_t>(), UINT64_MAX);
     EXPECT_EQ(parse_json("-9223372036854775808", "t").get<int64_t>(), INT64_MIN);
     EXPECT_EQ(parse_json(R"("\u0000")", "t"), std::string(1, '\0'));
+}
+
+TEST(Json, IsUsedAsNlohmannsIs) {
+    Json j = {{"name", "x"}, {"list", {1, 2.5, "three", nullptr}}, {"pairs", Json::array({{"a", 1}})}, {"on", true}};
+    EXPECT_EQ(dump(j), R"({"name":"x","list":[1,2.5,"three",null],"pairs":[["a",1]],"on":true})");
+    j["list"].push_back({{"deep", Json::object()}});
+    j["new"]["made"]["on the way"] = std::vector<int>{3, 4};
+    j["on"] = {};
+    j.update({{"name", std::map<std::string, double>{{"b", 0.5}}}, {"last", uint64_t(1) << 63}});
+    EXPECT_EQ(dump(j), R"({"name":{"b":0.5},"list":[1,2.5,"three",null,{"deep":{}}],"pairs":[["a",1]],"on":null,)"
+                       R"("new":{"made":{"on the way":[3,4]}},"last":9223372036854775808})");
+    const std::vector<int> three_four = j["new"]["made"]["on the way"];
+    EXPECT_EQ(three_four, (std::vector<int>{3, 4}));
+    const Json copy = j;
+    j["list"].erase(0), j.erase("pairs"), j["list"][6] = -1;
+    EXPECT_EQ(dump(j["list"]), R"([2.5,"three",null,{"deep":{}},null,null,-1])");
+    EXPECT_EQ(copy["pairs"][0][1], 1u) << "a copy is a copy";
+    EXPECT_EQ(copy.value("name", Json())["b"], 0.5f);
+    EXPECT_EQ(copy.value("nothing", "else"), "else");
+    EXPECT_EQ(parse_json(R"({"a":{"b":[7]}})", "t")["a"]["b"][0], 7) << "a part outlives what it was part of";
+    // Numbers are what they are worth; what is not there, or not of the kind, is said.
+    EXPECT_EQ(Json(3), Json(3.0));
+    EXPECT_LT(Json(-1), UINT64_MAX);
+    EXPECT_LT(Json(INT64_MAX), uint64_t(INT64_MAX) + 1);
+    EXPECT_NE(Json(0), Json(false));
+    EXPECT_FALSE(Json("1") < 2);
+    EXPECT_TRUE(Json(5).is_number_unsigned() && Json(5u) == parse_json("5", "t"));
+    EXPECT_FALSE(Json(-5).is_number_unsigned());
+    EXPECT_THROW((void)copy["nothing"], Error);
+    EXPECT_THROW((void)copy["list"][9], Error);
+    EXPECT_THROW((void)copy["list"].get<double>(), Error);
+    EXPECT_THROW((void)copy["on"].get<std::string>(), Error);
+}
+
+// Texts made at random, written as nlohmann writes them, on one line and indented.
+TEST(Json, WritesWhatNlohmannWrites) {
+    std::mt19937 random(7);
+    std::function<nlohmann::ordered_json(int)> any = [&](int depth) -> nlohmann::ordered_json {
+        nlohmann::ordered_json j;
+        switch (random() % (depth ? 9 : 7)) {
+        case 0: return nullptr;
+        case 1: return random() % 2 == 0;
+        case 2: return int64_t(random()) - (int64_t(1) << 31);
+        case 3: return (uint64_t(random()) << 32) | random();
+        case 4: return std::ldexp(double(random()), int(random() % 200) - 100);
+        case 5: return double(int(random() % 2000) - 1000) / 8;
+        case 6:
+            for (j = ""; random() % 8;) j = j.get<std::string>() + std::string(1, char(random() % 128));
+            return j;
+        case 7:
+            for (j = nlohmann::ordered_json::array(); random() % 4;) j.push_back(any(depth - 1));
+            return j;
+        default:
+            for (j = nlohmann::ordered_json::object(); random() % 4;) j[std::to_string(random())] = any(depth - 1);
+            return j;
+        }
+    };
+    for (int i = 0; i < 3000; i++) {
+        const nlohmann::ordered_json theirs = any(4);
+        const Json ours = parse_json(theirs.dump(), "t");
+        ASSERT_EQ(ours.dump(), theirs.dump());
+        ASSERT_EQ(ours.dump(2), theirs.dump(2));
+        ASSERT_EQ(ours, parse_json(ours.dump(2), "t"));
+    }
 }
 
 TEST(Json, DepthIsLimitedExactly) {

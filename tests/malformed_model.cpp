@@ -24,12 +24,12 @@ void open_model(const std::string& path) {
 struct Change { const char *path, *value, *says; };     // a JSON pointer and what is put there ("-": it is taken away)
 
 std::string changed(Json j, const Change& c) {
-    const Json::json_pointer at(c.path);
+    const std::string path = c.path;
     if (std::string(c.value) == "-") {
-        j[at.parent_pointer()].erase(at.back());
+        at_path(j, path.substr(0, path.rfind('/'))).erase(path.substr(path.rfind('/') + 1));
         return dump(j);
     }
-    j[at] = "HERE";             // put in as text, since the parser would not take all of them
+    at_path(j, path) = "HERE";             // put in as text, since the parser would not take all of them
     std::string text = dump(j);
     return text.replace(text.find("\"HERE\""), 6, c.value);
 }

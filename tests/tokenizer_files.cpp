@@ -1,5 +1,6 @@
 // tokenizer_files.cpp - what tokenizer.json, tokenizer_config.json and GGUF may say about a tokenizer, and what not.
 #include <random>
+#include <ranges>
 #include "../engine/gguf.h"
 #include "../engine/json.h"
 #include "../engine/tokenizer.h"
@@ -33,9 +34,9 @@ TEST(TokenizerJson, TheSmallOneWorks) {
 TEST(TokenizerJson, MembersMayComeInAnyOrderAndMergesInTheOlderForm) {
     Json j = small(), turned = Json::object(), model = Json::object();
     j["model"]["merges"] = {"a b", "ab c"};
-    for (auto it = j["model"].rbegin(); it != j["model"].rend(); ++it) model[it.key()] = it.value();
+    for (const auto& [key, value] : std::views::reverse(j["model"].items())) model[key] = value;
     j["model"] = model;
-    for (auto it = j.rbegin(); it != j.rend(); ++it) turned[it.key()] = it.value();
+    for (const auto& [key, value] : std::views::reverse(j.items())) turned[key] = value;
     EXPECT_EQ(encoded(turned, "abc<s>"), (Ids{4, 6}));
     const std::string bom = "\xef\xbb\xbf" + dump(j);
     EXPECT_EQ(parse_tokenizer(bom, "t")->encode("abc"), Ids{4});
@@ -180,7 +181,7 @@ TEST(TokenizerJson, RefusesByNameWhatIsNotBuiltOrNotRight) {
         SCOPED_TRACE(std::string(bad.path) + " " + bad.value);
         Json j = small();
         // A value is put in as text, since the parser would not take all of them.
-        j[Json::json_pointer(bad.path)] = "HERE";
+        at_path(j, bad.path) = "HERE";
         std::string text = dump(j);
         text.replace(text.find("\"HERE\""), 6, bad.value);
         malformed_files()["tokenizer.json"]++;

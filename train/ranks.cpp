@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstring>
 #include <numeric>
+#include <sstream>
 #include "../engine/json.h"
 
 // ---- what ranks say to each other, whoever carries it
@@ -38,11 +39,15 @@ void Ranks::sum(float* x, size_t n) {
 
 void Ranks::sum(std::map<std::string, double>& values) {
     if (size == 1) return;
-    const std::vector<uint8_t> mine = Json::to_cbor(Json(values));         // exact, whatever the number
+    std::string mine;
+    for (const auto& [name, value] : values) mine += format("%a %s\n", value, name.c_str());      // exact, NaN too
     std::map<std::string, double> total;
-    for (const std::string& text : gather({mine.begin(), mine.end()})) {
-        const Json of_rank = Json::from_cbor(text);
-        for (const auto& [name, value] : of_rank.items()) total[name] += value.get<double>();
+    for (const std::string& text : gather(mine)) {
+        std::istringstream lines(text);
+        for (std::string line; std::getline(lines, line);) {
+            const size_t space = line.find(' ');
+            total[line.substr(space + 1)] += strtod(line.c_str(), nullptr);
+        }
     }
     values = total;
 }

@@ -237,7 +237,7 @@ int RunFolder::cut_log(int step) {
     if (!exists(file)) return last;
     std::ifstream in(file, std::ios::binary);
     for (std::string line; std::getline(in, line);) {
-        Json o = Json::parse(line, nullptr, false);     // the last line may be torn
+        Json o = parse_json_or_null(line);    // the last line may be torn
         if (o.is_object() && o.contains("step") && o["step"].is_number_integer() && o["step"] <= step)
             kept += line + "\n", last = o["step"];
     }

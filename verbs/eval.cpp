@@ -42,7 +42,7 @@ public:
         std::vector<std::optional<Json>> all(items);
         std::ifstream in(path_, std::ios::binary);
         for (std::string line; std::getline(in, line);) {
-            Json o = Json::parse(line, nullptr, false);
+            Json o = parse_json_or_null(line);
             if (!o.is_object() || !o.contains("item") || !o.contains("answer")) continue;
             size_t i = o["item"];
             if (i < items) all[i] = o["answer"];

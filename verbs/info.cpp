@@ -128,8 +128,7 @@ void verb::env(const Flags&) {
     out["memory_available_bytes"] = available_memory();
     out["devices"] = Json::array({"cpu"});
     out["mpi"] = mpi_library();
-    out["nlohmann_json"] =
-        format("%d.%d.%d", NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR, NLOHMANN_JSON_VERSION_PATCH);
+    out["nlohmann_json"] = json_library();
     if (env_json) printf("%s\n", dump(out).c_str());
     else
         for (auto& [key, value] : out.items())
