@@ -1,9 +1,12 @@
 // products.inl - matmul: several products of one x in one parallel region.
 
 // One call, with the columns of all its products cut into units: as many vectors as a tile takes (two when rows are
-// few and weights stream), of one wide product, or of the narrow ones together.
+// few and weights stream; three for a batch of some tens: tiles are eight rows then instead of six, which divides 32,
+// and units come out even among two threads where 36 or 60 vectors by four do not), of one wide product, or of the
+// narrow ones together.
 struct Call {
     int n = 0, cap = 4;
+    bool few = false;
     const Product* p[most_products];
     Layout w[most_products], b[most_products];
     Words x{}, u[most_products];
@@ -117,7 +120,8 @@ static size_t set_up(Call& c, const Product* ps, int n, Tensor x) {
         c.groups[i] = groups_of(*ps[i].w, c.w[i]);
         any_groups = true, any_minima |= has_minimum(t) && !c.floats;
     }
-    c.cap = x.rows <= (any_groups ? few_group_limit : few_limit) ? 2 : 4;
+    c.few = x.rows <= (any_groups ? few_group_limit : few_limit);
+    c.cap = c.few ? 2 : any_groups || x.rows > 64 ? 4 : 3;
     for (int i = 0; i < n; i++) {
         c.until[i + 1] = c.until[i] + (c.wide(i) ? (c.vectors(i) + c.cap - 1) / c.cap : 0);
         if (!c.wide(i)) c.narrow += c.vectors(i);
@@ -155,7 +159,7 @@ static void matmul(const Product* ps, int n, Tensor x) {
     Call c;
     set_up(c, ps, n, x);
     int units = c.units();
-    if (c.cap == 2) {
+    if (c.few) {
         int grain = int(49152 / (c.w[0].panel * 32 / c.w[0].width + 1)) + 1;
         split(units, grain, [&](int first, int last, int) {
             for (int j = first; j < last; j++) {
