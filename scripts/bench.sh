@@ -13,7 +13,7 @@ step() {                           # NAME COMMAND: its output in a file that tak
 }
 step 135m ./dd bench --reps 5
 [ -d $temp/qwen3-0.6b ] || ./dd init --preset qwen3-0.6b --out $temp/qwen3-0.6b 2>/dev/null
-step 600m ./dd bench --reps 5 --model $temp/qwen3-0.6b --only prefill,decode,start --types bf16,q8_0,q4_1
+step 600m ./dd bench --reps 5 --model $temp/qwen3-0.6b --only prefill,decode,batch,train,start --types bf16,q8_0,q4_1
 step avx2 env DD_ISA=avx2 ./dd bench --reps 5 --only prefill --types bf16
 step kernels.json build/bench/all --benchmark_format=json
 python3 - "$temp" "$(./dd env --json)" <<'PY'
