@@ -68,6 +68,7 @@ public:
         return id >= 0 ? id : r_.vocabulary.find(token);
     }
     bool is_special(int id) const override { return id >= 0 && size_t(id) < special_.size() && special_[size_t(id)]; }
+    int pieces() const override { return r_.vocabulary.size(); }
     int size() const override { return std::max(r_.vocabulary.size(), beside_.size()); }
     int bos() const override { return r_.bos; }
     bool bos_is_forced() const override { return r_.bos_is_forced; }

@@ -38,6 +38,7 @@ struct Tokenizer {
     virtual int id_of(std::string_view token) const = 0;    // of the token that its file writes exactly so; -1: none
     virtual bool is_special(int id) const = 0;
     virtual int size() const = 0;                       // one more than the largest id
+    virtual int pieces() const = 0;                     // the same of its vocabulary, without tokens added beside it
     virtual int bos() const = 0;                        // the id that encode puts in front; -1: none
     // BOS is there because the model cannot do without, not because its files ask for it: a text that begins with it
     // gets no second one.

@@ -72,7 +72,26 @@ std::string shape_of(const Stored& s) {
     return text.empty() ? "[]" : text + "]";
 }
 
+// What of an update for a matrix (out, in) is not there or does not fit; empty: nothing. Counts the halves that do.
+std::string misfit(const std::array<const Stored*, 2>& pair, int out, int in, int rank, size_t& matched) {
+    const std::vector<int64_t> want[2] = {{rank, in}, {out, rank}};
+    bool fits = true;
+    for (int half : {0, 1}) {
+        const bool good = pair[half] && pair[half]->shape == want[half];
+        matched += good, fits &= good;
+    }
+    if (fits) return "";
+    if (!pair[0] && !pair[1]) return " has neither lora_A nor lora_B, although target_modules names it";
+    if (!pair[0] || !pair[1]) return format(" has lora_%c but no lora_%c", pair[0] ? 'A' : 'B', pair[0] ? 'B' : 'A');
+    return format(": lora_A is %s and lora_B %s; with rank %d, [%d,%d] and [%d,%d] were expected",
+                  shape_of(*pair[0]).c_str(), shape_of(*pair[1]).c_str(), rank, rank, in, out, rank);
+}
+
 }  // namespace
+
+bool LoraConfig::names(const std::string& module) const {
+    return !partial && std::any_of(targets.begin(), targets.end(), [&](const auto& t) { return fits(t, module); });
+}
 
 int LoraConfig::rank_of(const std::string& module) const { return int(pattern_value(rank_pattern, module, rank)); }
 
@@ -112,7 +131,10 @@ LoraConfig parse_adapter_config(const Json& c, const std::string& who) {
                 fail(Exit::bad_input, "%s: target_modules holds %s, a name was expected", who.c_str(),
                      shown(dump(s), 40).c_str());
             l.targets.push_back(s.get<std::string>());
+            l.partial |= t->is_string();                    // a regular expression
         }
+    for (const char* key : {"layers_to_transform", "exclude_modules"})
+        if (const Json* p = find(c, key); p && !(p->is_array() && p->empty())) l.partial = true;
     for (const char* key : {"rank_pattern", "alpha_pattern"})
         if (const Json* p = find(c, key); p && !p->is_object())
             fail(Exit::bad_input, "%s: %s is not an object of modules and numbers", who.c_str(), key);
@@ -168,7 +190,7 @@ size_t Adapters::add(Model& model, const LoraConfig& config, const TensorFile& f
     model.weights(each);
     for (Weight* w : each.all) by_module[module_of(*w)] = w;
     std::map<std::string, std::array<const Stored*, 2>> halves;
-    size_t matched = 0, spare = 0;
+    size_t spare = 0, strange = 0;
     std::string stranger;
     for (const Stored& s : file.tensors()) {
         char half = 'A';
@@ -178,7 +200,7 @@ size_t Adapters::add(Model& model, const LoraConfig& config, const TensorFile& f
             continue;
         }
         if (!by_module.count(module)) {
-            if (stranger.empty()) stranger = s.name;
+            if (strange++ == 0) stranger = s.name;
             continue;
         }
         const Stored*& place = halves[module][half == 'B'];
@@ -186,30 +208,30 @@ size_t Adapters::add(Model& model, const LoraConfig& config, const TensorFile& f
             fail(Exit::bad_input, "%s: %s and %s are both lora_%c of %s", path.c_str(), shown(place->name).c_str(),
                  shown(s.name).c_str(), half, module.c_str());
         place = &s;
-        matched++;
     }
-    size_t all = file.tensors().size() - spare;
     ignored_ += spare;
     if (file.tensors().empty()) fail(Exit::bad_input, "%s: the adapter holds no tensors", path.c_str());
-    if (matched != all || all == 0)
-        fail(Exit::bad_input,
-             "%s: %zu of %zu tensors match this model; the first that does not is %s (expected names like "
-             "base_model.model.%s.lora_A.weight)",
-             path.c_str(), matched, all, shown(stranger, 120).c_str(), by_module.begin()->first.c_str());
     for (const auto& [pattern, value] : config_.rank_pattern) need_match(path, "rank_pattern", pattern, halves);
     for (const auto& [pattern, value] : config_.alpha_pattern) need_match(path, "alpha_pattern", pattern, halves);
+    if (!strange)                           // else the names say what is wrong, not what they leave out
+        for (const auto& [module, w] : by_module)
+            if (config_.names(module)) halves[module];
+    size_t matched = 0, all = strange ? file.tensors().size() - spare : 2 * halves.size();
+    std::string wrong;
+    for (const auto& [module, pair] : halves) {
+        const Weight& w = *by_module[module];
+        const int rank = config_.rank_of(module);
+        const std::string found = misfit(pair, w.m.out, w.m.in, rank, matched);
+        if (wrong.empty() && !found.empty()) wrong = module + found;
+    }
+    if (strange || all == 0)
+        wrong = format("the first that does not is %s (expected names like base_model.model.%s.lora_A.weight)",
+                       shown(stranger, 120).c_str(), by_module.begin()->first.c_str());
+    if (matched != all || all == 0)
+        fail(Exit::bad_input, "%s: %zu of %zu keys match this model; %s", path.c_str(), matched, all, wrong.c_str());
     for (auto& [module, pair] : halves) {
         const Weight& w = *by_module[module];
-        if (!pair[0] || !pair[1])
-            fail(Exit::bad_input, "%s: %s has lora_%s but no lora_%s", path.c_str(), module.c_str(),
-                 pair[0] ? "A" : "B", pair[0] ? "B" : "A");
         const int rank = config_.rank_of(module);
-        if (pair[0]->shape != std::vector<int64_t>{rank, w.m.in} ||
-            pair[1]->shape != std::vector<int64_t>{w.m.out, rank})
-            fail(Exit::bad_input,
-                 "%s: %s: lora_A is %s and lora_B %s; with rank %d, [%d,%d] and [%d,%d] were expected", path.c_str(),
-                 module.c_str(), shape_of(*pair[0]).c_str(), shape_of(*pair[1]).c_str(), rank, rank, w.m.in, w.m.out,
-                 rank);
         auto read = [&](const Stored& s, int rows, int cols) {
             if (s.type > Type::bf16)
                 fail(Exit::bad_input, "%s: %s has type %s; F32, F16 or BF16 was expected", path.c_str(),
@@ -255,7 +277,18 @@ void Adapters::create(Model& model, LoraConfig& config, uint64_t seed) {
             fail(Exit::usage,
                  "--lora-targets %s: no matrix of this model is called so; \"all\" takes every one but the head",
                  config.targets[i].c_str());
-    config.targets.assign(hit.begin(), hit.end());
+    // A name that stands for more than was meant gives way to the names of those that were.
+    config.targets.clear();
+    for (const std::string& suffix : hit) {
+        std::vector<std::string> meant;
+        bool all = true;
+        for (Weight* w : matrices(model))
+            if (std::string module = module_of(*w); suffix_of(module) != suffix) continue;
+            else if (!parts_.count(module)) all = false;
+            else meant.push_back(module.starts_with("model.") ? module.substr(6) : module);
+        if (all) meant = {suffix};
+        config.targets.insert(config.targets.end(), meant.begin(), meant.end());
+    }
     config_ = config;
 }
 

@@ -12,12 +12,14 @@ struct LoraConfig {
     double alpha = 32, dropout = 0;
     bool rslora = false;                            // scale alpha / sqrt(rank) instead of alpha / rank
     std::vector<std::string> targets;               // module suffixes, as resolved: "q_proj", ...
+    bool partial = false;                           // not every module that targets name need have an update
     std::string base;                               // base_model_name_or_path
     std::string prefix = "model.";                  // what files say for it: a wrapper of several modalities, more
     std::map<std::string, double> alpha_pattern;    // by module name or suffix
     std::map<std::string, int> rank_pattern;
     int rank_of(const std::string& module) const;
     double scale(const std::string& module) const;
+    bool names(const std::string& module) const;    // it must have an update
 };
 
 // The updates that ride on a model's weights; owns them. Memory comes from the arena.
@@ -26,14 +28,15 @@ public:
     explicit Adapters(Arena& mem) : mem_(mem) {}
 
     // Reads a PEFT directory ("DIR" or "DIR:SCALE") and lays it over the model, beside those already there. Every
-    // tensor must find its matrix, with both halves, the right shape and the rank of the configuration, and every
-    // pattern of that its module: otherwise Exit::bad_input, counting what matched; only what rides on a spare tensor
-    // (model.h) is left out. Returns the number of tensors applied.
+    // tensor must find its matrix, with both halves, the right shape and the rank of the configuration, every module
+    // that target_modules names its update, and every pattern its module: otherwise Exit::bad_input, counting the keys
+    // that match of all that there are or ought to be; only what rides on a spare tensor (model.h) is left out. Returns
+    // the number of tensors applied.
     size_t add(Model&, const std::string& path_and_scale);
     size_t add(Model&, const LoraConfig&, const TensorFile&, const std::string& who, double scale);
     // A fresh adapter to train on every matrix whose name ends in one of config.targets ("all": every linear but the
     // head) or matches it as a regular expression: A as PEFT's Kaiming uniform (a = sqrt 5), B zero.
-    // config.targets becomes the resolved suffixes.
+    // config.targets becomes the resolved suffixes, or names where a suffix would say too much.
     void create(Model&, LoraConfig& config, uint64_t seed);
     // After the last add or create: makes the packed copies. Several adapters on one matrix act as one of their joint
     // rank.

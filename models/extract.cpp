@@ -1,4 +1,5 @@
 // extract.cpp - activations at named points, for rows that come one after another and are not held.
+#include <future>
 #include "session.h"
 
 namespace {
@@ -55,7 +56,8 @@ std::vector<Tap> parse_points(const Model& m, const std::string& list) {
 
 namespace {
 
-// Rows put together as score.cpp does it, as they come.
+// Rows put together as they come, up to what a pass of prompts takes: what is taken from a larger one is more memory to
+// walk through.
 struct Groups {
     RowSource& rows;
     std::vector<int> ahead;                     // read, and too long for the group before
@@ -66,7 +68,7 @@ struct Groups {
     }
     bool next(Batch& b) {
         b.clear();
-        while (more && (b.tokens() == 0 || b.ids.size() + ahead.size() <= size_t(tokens_a_pass))) {
+        while (more && (b.tokens() == 0 || b.ids.size() + ahead.size() <= size_t(prompt_tokens_a_pass))) {
             b.add(ahead.data(), int(ahead.size()), 0, b.sequences());
             more = rows.next(ahead);
         }
@@ -94,6 +96,8 @@ void extract(Session& s, const std::vector<Row>& rows, const std::vector<Tap>& t
     extract(s, held, taps, last, out);
 }
 
+// While a group is computed, what was taken from the one before is given out by a thread of its own. Logits, which are
+// too many to keep, are made and given out between two groups; so are the few rows of --tokens last.
 void extract(Session& s, RowSource& rows, const std::vector<Tap>& taps, bool last,
              const std::function<void(size_t, int64_t, const float*, int64_t)>& out) {
     Batch b, heaviest;                          // the group that needs the most scratch: its tokens, and 16 a sequence
@@ -103,21 +107,26 @@ void extract(Session& s, RowSource& rows, const std::vector<Tap>& taps, bool las
         if (weight(b) > weight(heaviest)) heaviest = b;
     constexpr int chunk = 256;                  // rows of logits at a time
     size_t need = s.plan(heaviest, false, false) + (size_t(1) << 20) +
-                  size_t(chunk + 16) * (s.model->vocabulary + s.model->dim + 64) * 4;
+                  size_t(chunk + 16) * (s.model->vocabulary + s.model->dim + 64) * 4, taken = size_t(1) << 16;
     for (const Tap& t : taps)
-        if (!t.logits) need += (most + 16) * t.width * 4;
-    need_memory(*s.k.memory, need, "activations and what is taken from them", "fewer --points, or shorter rows");
-    Arena scratch(need + need / 8, *s.k.memory);
+        if (!t.logits) taken += (most + 16) * t.width * 4;
+    need_memory(*s.k.memory, need + 2 * taken, "activations and what is taken from them",
+                "fewer --points, or shorter rows");
+    Arena scratch(need + need / 8, *s.k.memory), first(taken, *s.k.memory), second(taken, *s.k.memory);
     std::vector<float> numbers;
 
+    std::future<void> giving;                   // of the group before; last, since it must end before what it reads
     int64_t row = 0;
-    for (Groups groups(rows); groups.next(b);) {
+    bool even = true;
+    for (Groups groups(rows); groups.next(b); even = !even) {
         scratch.rewind(0);
+        Arena& mine = even ? first : second;    // the other is being given out
+        mine.rewind(0);
         std::vector<Edit> with_taps = s.edits;
         std::vector<Tensor> into(taps.size());
         for (size_t t = 0; t < taps.size(); t++)
             if (!taps[t].logits) {
-                into[t] = scratch.make(b.tokens(), taps[t].width);
+                into[t] = mine.make(b.tokens(), taps[t].width);
                 with_taps.push_back({taps[t].point, taps[t].layer, Edit::tap, into[t]});
             }
         Pass p = s.pass(scratch, b);
@@ -125,19 +134,29 @@ void extract(Session& s, RowSource& rows, const std::vector<Tap>& taps, bool las
         Tensor h = s.model->forward(p);
 
         std::vector<int> which;
-        if (last) for (int q = 0; q < b.sequences(); q++) which.push_back(b.first[q + 1] - 1);
-        else for (int i = 0; i < b.tokens(); i++) which.push_back(i);
-        int n = int(which.size());
+        for (int q = 0; last && q < b.sequences(); q++) which.push_back(b.first[q + 1] - 1);
+        const int n = last ? int(which.size()) : b.tokens();
+        if (giving.valid()) giving.get();
         for (size_t t = 0; t < taps.size(); t++) {
-            size_t mark = scratch.used;
+            if (!taps[t].logits && !last) continue;
             for (int i = 0; i < n; i += chunk) {
+                size_t mark = scratch.used;
                 int m = std::min(chunk, n - i);
-                Tensor x = select(p, taps[t].logits ? h : into[t], scratch.put(which.data() + i, size_t(m)), m);
+                Tensor x = taps[t].logits ? h : into[t];
+                x = last ? select(p, x, scratch.put(which.data() + i, size_t(m)), m) : x.slice(i, m);
                 if (taps[t].logits) x = logits(p, x, s.model->head());
                 out(t, row + i, get(*s.k.memory, x, numbers), m);
                 scratch.rewind(mark);
             }
         }
+        // Of a device's memory this thread itself takes it, when its turn comes.
+        const std::launch how = s.k.memory->host ? std::launch::async : std::launch::deferred;
+        if (!last)
+            giving = std::async(how, [&, into, row, n] {
+                for (size_t t = 0; t < taps.size(); t++)
+                    if (!taps[t].logits) out(t, row, get(*s.k.memory, into[t], numbers), n);
+            });
         row += n;
     }
+    if (giving.valid()) giving.get();
 }

@@ -91,6 +91,10 @@ struct Generator {
             if (n >= size_t(context))
                 fail(Exit::bad_input, "request %zu: the prompt has %zu tokens; this model's context is %d", r, n,
                      context);
+            for (int id : requests[r].prompt)
+                if (id < 0 || id >= s.model->vocabulary)
+                    fail(Exit::bad_input, "request %zu: token id %d, but the model has %d embeddings", r, id,
+                         s.model->vocabulary);
             room = std::max(room, std::min(context, int(n) + o.max_tokens));
             waiting.push_back(r);
         }

@@ -31,14 +31,17 @@ struct Collect : Visit {
     }
 };
 
-// Row i as it will be stored: in f32, merged, with the family's offset taken off.
+// Row i as it will be stored: in f32, merged and rounded once, with the family's offset taken off.
 void row_of(const Saved& s, int i, std::vector<float>& row) {
     dequantize(s.t.type, s.t.slice(i, 1).data, row.data(), row.size());
-    if (s.lora)
+    if (s.lora) {
+        std::vector<double> sum(row.begin(), row.end());
         for (int r = 0; r < s.lora->a.rows; r++) {
-            float b = s.lora->scale * s.lora->b.f()[size_t(i) * s.lora->b.cols + r];
-            for (size_t j = 0; j < row.size(); j++) row[j] += b * s.lora->a.f()[size_t(r) * row.size() + j];
+            const double b = double(s.lora->scale) * s.lora->b.f()[size_t(i) * s.lora->b.cols + r];
+            for (size_t j = 0; j < row.size(); j++) sum[j] += b * s.lora->a.f()[size_t(r) * row.size() + j];
         }
+        for (size_t j = 0; j < row.size(); j++) row[j] = float(sum[j]);
+    }
     for (float& v : row) v -= s.offset;
 }
 

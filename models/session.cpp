@@ -69,20 +69,25 @@ Session::Session(const SessionOptions& o)
       options_(o) {
     if (o.threads) set_threads(o.threads);
     model = load_model(checkpoint, weights);
-    if (o.pack) {
-        need_memory(*k.memory, packed_bytes(*model, k, operand), "the weights of " + o.model + ", packed for products,",
-                    "a smaller or a quantised model");
-        pack_weights(*model, k, operand, weights);
-        checkpoint.drop_pages();
-    }
     for (const std::string& a : o.adapters) adapter_tensors += adapters.add(*model, a);
     if (!adapters.empty()) adapters.attach(*model, k, operand);
+    if (o.pack) pack();
+}
+
+void Session::pack() {
+    need_memory(*k.memory, packed_bytes(*model, k, operand), "the weights of " + options_.model +
+                ", packed for products,", "a smaller or a quantised model");
+    pack_weights(*model, k, operand, weights);
+    checkpoint.drop_pages();
 }
 
 const Tokenizer* Session::tokenizer() {
     if (!looked_) {
         looked_ = true;
         if (checkpoint.is_gguf() || exists(checkpoint.path + "/tokenizer.json")) tokenizer_ = checkpoint.tokenizer();
+        if (tokenizer_ && tokenizer_->pieces() > model->vocabulary)
+            fail(Exit::bad_input, "%s: its tokenizer has %d pieces, the embedding %d rows; it belongs to another model",
+                 checkpoint.path.c_str(), tokenizer_->pieces(), model->vocabulary);
     }
     return tokenizer_.get();
 }

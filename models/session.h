@@ -18,7 +18,7 @@ struct SessionOptions {
     int threads = 0;                            // 0: every core we may run on
     bool quiet = false;
     bool deterministic = false;                 // on a GPU too: a row's numbers do not depend on what goes with it
-    bool pack = true;                           // false: the weights will be replaced before they are used
+    bool pack = true;                           // false: pack() comes later, or the weights will be replaced
     const Kernels* kernels = nullptr;           // null: the best of this machine
 };
 
@@ -36,6 +36,7 @@ struct Batch {
 class Session {
 public:
     explicit Session(const SessionOptions&);
+    void pack();                                // the weights, for products: what takes memory and time
 
     Checkpoint checkpoint;
     const Kernels& k;
@@ -46,7 +47,9 @@ public:
     std::vector<Edit> edits;
     size_t adapter_tensors = 0;
 
-    const Tokenizer* tokenizer();               // null: the model has none; read at the first asking
+    // Null: the model has none. Read at the first asking; Exit::bad_input where its vocabulary is larger than the
+    // embedding (single added tokens may lie beyond: as in Gemma 3's).
+    const Tokenizer* tokenizer();
     const Tokenizer& need_tokenizer();          // Exit::bad_input where there is none
     const ChatFormat* chat();                   // null: none known, and none chosen
     std::vector<int> stops();                   // ids that end an answer
@@ -113,6 +116,8 @@ const char* name(Stop);
 
 // ---- extract: activations
 
+// logits: exactly what the head makes of the numbers at `final`: the same product kernel on operands of the same
+// precision (with bf16 operands the numbers at `final` are bf16 numbers already), and the family's softcap after it.
 struct Tap { std::string name; Point point; int layer, width; bool logits; };
 // "resid_post.*", "final", "logits" ...: Exit::usage naming what exists.
 std::vector<Tap> parse_points(const Model&, const std::string& list);

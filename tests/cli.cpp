@@ -433,7 +433,7 @@ TEST_F(Cli, WrongAdaptersAreCounted) {
         a.push_back("--quiet");
         return a;
     };
-    expect_error(quietly(bad), Exit::bad_input, "0 of 28 tensors match this model");
+    expect_error(quietly(bad), Exit::bad_input, "0 of 28 keys match this model");
     expect_error(quietly(t / "none"), Exit::bad_input, "no adapter_config.json here");
     expect_error(quietly(good + ":x"), Exit::usage, "DIR or DIR:SCALE was expected");
     expect_error({"merge", "--quiet", "--model", model, "--adapter", bad, "--out", t / "merged"}, Exit::bad_input,

@@ -38,7 +38,8 @@ protected:
         Session s(o);
         for (int b = 0; b < s.model->layers; b++)
             if (s.model->blocks[b].heads) last = b;         // of Gemma 4 one whose heads are twice as wide
-        heads = s.model->blocks[last].heads, dim = s.model->dim, layers = s.model->layers;
+        heads = s.model->blocks[last].heads, size = s.model->blocks[last].head_size;
+        dim = s.model->dim, layers = s.model->layers;
         std::string prompts, some;
         for (int i = 0; i < 3; i++) prompts += dump({{"input_ids", {3 + i, 9, 17, 5}}}) + "\n";
         prompt = t.put("prompts.jsonl", prompts);
@@ -87,7 +88,7 @@ protected:
     const std::string model = here(std::string("goldens/") + GetParam());
     TempFolder t;
     std::string rows, prompt;
-    int last = 0, heads = 0, dim = 0, layers = 0, runs = 0;
+    int last = 0, heads = 0, size = 0, dim = 0, layers = 0, runs = 0;
 };
 
 TEST_P(Edits, OnEveryVerb) {
@@ -127,6 +128,29 @@ TEST_P(Edits, WhatIsNotThereIsRefused) {
     Ran r = dd({"extract", "--input", rows, "--points", "z." + n, "--out", t / "x.npz"}, {});
     EXPECT_EQ(r.code, int(Exit::usage));
     EXPECT_NE(r.err.find("blocks are 0 to " + std::to_string(layers - 1)), r.err.npos) << r.err;
+}
+
+// A head whose recorded mean is put in its place; the others are what they were.
+TEST_P(Edits, AblationToAMean) {
+    const std::string z = "z." + std::to_string(last), means = t / "means.safetensors";
+    std::vector<float> mean(size_t(heads) * size_t(size));
+    for (size_t i = 0; i < mean.size(); i++) mean[i] = 0.01f * float(int(i * 7 % 23) - 11);
+    SafetensorsWriter w(means, {{z, Type::f32, {int64_t(mean.size())}}}, {});
+    w.write(0, 0, mean.data(), int64_t(mean.size()));
+    w.commit();
+    auto taken = [&](const std::string& name, const Args& edits) {
+        Ran r = dd({"extract", "--input", rows, "--out", t / name, "--points", z}, edits);
+        EXPECT_EQ(r.code, 0) << r.err;
+        auto file = open_safetensors(t / name);
+        const Stored* s = file->find(z);
+        return std::vector<float>((const float*)s->data, (const float*)(s->data + s->bytes));
+    };
+    const std::vector<float> plain = taken("plain.safetensors", {});
+    std::vector<float> want = plain;
+    for (size_t i = 0; i < want.size(); i++)
+        if (i % mean.size() / size_t(size) == size_t(heads) - 1) want[i] = mean[i % mean.size()];
+    EXPECT_EQ(taken("put.safetensors", {"--ablate", head(heads - 1), "--ablate-to", "mean:" + means}), want);
+    EXPECT_NE(want, plain);
 }
 
 // What `dd train --train-edits` writes is what --edits takes, whatever the verb.

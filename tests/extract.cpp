@@ -1,11 +1,8 @@
 // extract.cpp - activations of many rows: the same whatever the way they come, in memory that does not grow with them.
-#include <fcntl.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include "../engine/file.h"
 #include "../models/spool.h"
 #include "../verbs/init.h"
-#include "support.h"
+#include "tiny.h"
 
 namespace {
 
@@ -33,20 +30,12 @@ struct Tiny {
 
 // Runs ./dd extract; the most memory that it had, in bytes.
 size_t extract_to(const Tiny& t, const std::string& input, const std::string& out) {
-    pid_t child = fork();
-    if (child == 0) {
-        int in = open((t.folder / "rows.jsonl").c_str(), O_RDONLY);
-        dup2(in, 0);
-        std::string model = t.folder / "m";
-        execl(DD_BINARY, "dd", "extract", "--model", model.c_str(), "--input", input.c_str(), "--points",
-              "embed,z.0,logits", "--precision", "f32", "--threads", "1", "--out", out.c_str(), "--quiet", nullptr);
-        _exit(99);
-    }
-    int status = 0;
-    rusage use{};
-    EXPECT_EQ(wait4(child, &status, 0, &use), child);
-    EXPECT_EQ(status, 0);
-    return size_t(use.ru_maxrss) << 10;
+    How how;
+    if (input == "-") how.input = read_file(t.folder / "rows.jsonl");
+    Ran r = run_dd({"extract", "--model", t.folder / "m", "--input", input, "--points", "embed,z.0,logits",
+                    "--precision", "f32", "--threads", "1", "--out", out, "--quiet"}, how);
+    EXPECT_EQ(r.code, 0) << r.err;
+    return r.peak;
 }
 
 TEST(Spool, GivesBackWhatItWasGiven) {
@@ -68,6 +57,7 @@ TEST(Spool, GivesBackWhatItWasGiven) {
 }
 
 TEST(Extract, IsTheSameHoweverRowsCome) {
+    if (!have_dd()) GTEST_SKIP() << "needs the program: make dd";
     Tiny t;
     constexpr int n = 700;                              // several groups
     std::string file = t.rows(n);
@@ -106,10 +96,78 @@ TEST(Extract, IsTheSameHoweverRowsCome) {
 }
 
 TEST(Extract, ItsMemoryDoesNotGrowWithRows) {
+    if (!have_dd()) GTEST_SKIP() << "needs the program: make dd";
     Tiny t;
     size_t few = extract_to(t, t.rows(2000), t.folder / "few.safetensors");
     size_t many = extract_to(t, t.rows(120000), t.folder / "many.npz");     // nearly a million tokens, 300 MB of output
+    EXPECT_GT(few, size_t(1) << 20);
     EXPECT_LT(many, few + (size_t(6) << 20));
+}
+
+// `logits` is what the head makes of `final`, to the bit: the reference's product (kernels/cpu/ref.cpp) of the same
+// precision on the numbers that the file holds, then the softcap where config.json has one. With bf16 operands these
+// numbers are bf16 numbers, so that nothing is rounded on the way.
+TEST(Extract, LogitsAreTheProductOfFinal) {
+    if (!have_dd()) GTEST_SKIP() << "needs the program: make dd";
+    const TempFolder temp;
+    std::string text;
+    for (int i = 0; i < 9; i++) {                       // more rows than go through the product at a time
+        Json ids = Json::array();
+        for (int k = 0; k < 35 - i; k++) ids.push_back((i * 31 + k * k * 7 + 3) % 90);
+        text += dump({{"input_ids", ids}}) + "\n";
+    }
+    const std::string rows = temp.put("rows.jsonl", text);
+    int capped = 0;
+    for (const char* name :
+         {"smollm2", "smollm2-mha-untied", "qwen3", "gemma3", "gemma4", "qwen3_5", "qwen3_5-grouped"})
+        for (const char* precision : {"f32", "bf16"})
+            for (const char* tokens : {"all", "last"})
+                for (bool adapted : {false, true}) {
+                    const std::string model = here(std::string("goldens/") + name), out = temp / "out.safetensors";
+                    SCOPED_TRACE(std::string(name) + " " + precision + " " + tokens);
+                    std::vector<std::string> args = {"extract",     "--model",     model,     "--input",  rows,
+                                                     "--points",    "final,logits", "--out",   out,        "--tokens",
+                                                     tokens,        "--precision", precision, "--quiet"};
+                    SessionOptions o;
+                    o.model = model, o.precision = precision, o.quiet = true, o.kernels = &cpu("scalar");
+                    Session s(o);
+                    int b = s.model->layers - 1;        // a block with heads, to be changed
+                    while (!s.model->blocks[b].heads) b--;
+                    if (adapted)
+                        args.insert(args.end(), {"--adapter", model + "/adapter", "--temper",
+                                                 std::to_string(b) + ".0=0.5"});
+                    const Ran r = run_dd(args);
+                    ASSERT_EQ(r.code, 0) << r.err;
+                    const auto file = open_safetensors(out);
+                    const Stored *h = file->find("final"), *z = file->find("logits");
+                    ASSERT_TRUE(h && z);
+                    const int n = int(h->shape[0]), dim = s.model->dim, vocabulary = s.model->vocabulary;
+                    ASSERT_EQ(n, tokens == std::string("last") ? 9 : 279);
+                    Arena mem(size_t(64) << 20);
+                    Tensor final{(void*)h->data, n, dim}, x = mem.make(n, dim, s.operand), back = mem.make(n, dim);
+                    s.k.copy(x, final), s.k.copy(back, x);
+                    EXPECT_EQ(memcmp(back.data, final.data, final.bytes()), 0) << "final is not in the operands' type";
+                    Tensor want = mem.make(n, vocabulary);
+                    Product product{want, &s.model->head().w->m, {}, nullptr};
+                    s.k.matmul(&product, 1, x);
+                    const float cap = s.checkpoint.config.value("final_logit_softcapping", Json()).is_number()
+                                          ? s.checkpoint.config["final_logit_softcapping"].get<float>() : 0;
+                    if (cap > 0) s.k.softcap(want, cap), capped++;
+                    ASSERT_EQ(z->bytes, want.bytes());
+                    EXPECT_EQ(memcmp(z->data, want.data, want.bytes()), 0);
+                    if (s.operand != Type::f32) continue;
+                    std::vector<float> plain;           // and the reference's product is E h
+                    const Stored* e = s.checkpoint.find(s.model->head().w->name);
+                    for (int i = 0; i < n; i++)
+                        for (int v = 0; v < vocabulary; v++) {
+                            double sum = 0;
+                            for (int k = 0; k < dim; k++)
+                                sum += double(((const float*)e->data)[v * dim + k]) * final.slice(i, 1).f()[k];
+                            plain.push_back(float(cap > 0 ? cap * std::tanh(sum / cap) : sum));
+                        }
+                    EXPECT_LE(far(want.f(), plain.data(), plain.size()), 2e-6);
+                }
+    EXPECT_EQ(capped, 8) << "Gemma 4 has a softcap";
 }
 
 }  // namespace

@@ -25,7 +25,9 @@ SHEETS = {
         "Hello, we can use": "19556 28 392 416 722", "The capital of France is": "504 3575 282 4649 314", "\n": "198",
         "Hello world! 123": "19556 905 17 216 33 34 35", "Café déjà vu.": "51 1939 2756 32564 90 16739 386 101 30",
         "  multiple   spaces": "216 2701 256 5600", "  12": "256 33 34", "    1. item": "289 33 30 5033",
-        "\n\n1": "1116 33", "!\x04!": "10095",
+        "\n\n1": "1116 33", "!\x04!": "10095", " 123": "216 33 34 35", "    1": "289 33",
+        "You are a helpful AI assistant named SmolLM, trained by Hugging Face":
+            "2683 359 253 5356 5646 11173 3365 3511 308 34519 28 7018 411 407 19712 8182",
     },
     "qwen3": {
         "Hello, we can use": "9707 11 582 646 990", "Hello world! 123": "9707 1879 0 220 16 17 18",
@@ -34,7 +36,8 @@ SHEETS = {
         "你好，世界": "108386 3837 99489", "🙂 ok": "145080 5394",
         "<think>\n\n</think>\n\n": "151667 271 151668 271",
         "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n": "151644 872 198 13048 151645 198 151644 77091 198",
-        "क्ष": "64704 30484 115",
+        "क्ष": "64704 30484 115", "The capital of France is": "785 6722 315 9625 374", "assistant\n": "77091 198",
+        "Café déjà vu.": "34 2577 963 45839 32514 13",
     },
     "gemma3": {
         " Hello": "26352", "Hello, world! 123": "9259 236764 1902 236888 236743 236770 236778 236800",
@@ -45,6 +48,17 @@ SHEETS = {
         "line1\tcol2\nline2\n\nline4": "1257 236770 255968 1475 236778 107 1257 236778 108 1257 236812",
         "<bos><start_of_turn>user\nBe terse.\n\nWhat is 2+2?<end_of_turn>\n<start_of_turn>model\n":
             "2 105 2364 107 3912 17514 236761 108 3689 563 236743 236778 236862 236778 236881 106 107 105 4368 107",
+        "Hello world": "9259 1902", "It's 3.14!": "1509 236789 236751 236743 236800 236761 236770 236812 236888",
+        "a\r\nb": "236746 251 107 236763", "The capital of France is": "818 5279 529 7001 563",
+        "<bos><start_of_turn>user\nHello<end_of_turn>\n<start_of_turn>model\n":
+            "2 105 2364 107 9259 106 107 105 4368 107",
+        "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nHello!<end_of_turn>\n<start_of_turn>user\n"
+        "Bye<end_of_turn>\n<start_of_turn>model\n":
+            "2 105 2364 107 10979 106 107 105 4368 107 9259 236888 106 107 105 2364 107 98874 106 107 105 4368 107",
+        # What tokenizer.cpp asks of Gemma 4, whose vocabulary and merges are these.
+        "user\nWhat is the capital of France?": "2364 107 3689 563 506 5279 529 7001 236881",
+        "The capital of France is Paris.": "818 5279 529 7001 563 9079 236761", " describe this ": "9779 672 236743",
+        " transcribe this": "226476 672", "thought\n": "45518 107", "system\n": "9731 107", "td": "2004",
     },
 }
 EXTRA = ["wide margins", "user\nHello there<|im_end|>\n", "e\u0301 te\u0301 \nok\n e\u0301", " " * 40 + "x",

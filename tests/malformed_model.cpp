@@ -452,23 +452,31 @@ TEST(MalformedAdapter, Tensors) {
     const std::string start = "base_model.model.";
     refused([](Items& i) { i.clear(); }, "holds no tensors");
     refused([&](Items& i) { for (auto& s : i) s.name = "model." + s.name.substr(start.size()); },
-            "0 of 28 tensors match this model; the first that does not is 'model.model.layers.0.");
-    refused([&](Items& i) { for (auto& s : i) s.name = s.name.substr(start.size()); }, "0 of 28 tensors match");
+            "0 of 28 keys match this model; the first that does not is 'model.model.layers.0.");
+    refused([&](Items& i) { for (auto& s : i) s.name = s.name.substr(start.size()); }, "0 of 28 keys match");
     refused([&](Items& i) { for (auto& s : i) s.name = start + s.name.substr(start.size() + 6); },     // peft #1579
-            "0 of 28 tensors match this model; the first that does not is 'base_model.model.layers.0.");
-    refused([](Items& i) { i[5].name += "s"; }, "27 of 28 tensors match");
+            "0 of 28 keys match this model; the first that does not is 'base_model.model.layers.0.");
+    refused([](Items& i) { i[5].name += "s"; }, "27 of 28 keys match");
     refused([](Items& i) { i.push_back({"base_model.model.lm_head.modules_to_save.weight", Type::f32, {4}}); },
-            "28 of 29 tensors match");
+            "28 of 29 keys match");
     refused([](Items& i) { i.push_back({"base_model.model.model.layers.0.x.lora_magnitude_vector", Type::f32, {48}}); },
-            "28 of 29 tensors match");
-    refused([](Items& i) { i[0].name.replace(i[0].name.find("layers.0"), 8, "layers.7"); }, "27 of 28 tensors match");
-    refused([](Items& i) { i.erase(i.begin()); }, "has lora_B but no lora_A");
-    refused([](Items& i) { i.erase(i.begin() + 1); }, "has lora_A but no lora_B");
-    refused([](Items& i) { i[0].shape = {3, i[0].shape[1]}; }, "lora_A is [3,");
-    refused([](Items& i) { i[0].shape = {4, 31}; }, "lora_A is [4,31] and lora_B");
-    refused([](Items& i) { i[1].shape = {i[1].shape[1], i[1].shape[0]}; }, "were expected");
-    refused([](Items& i) { for (auto& s : i) s.shape = {s.shape[1], s.shape[0]}; }, "were expected");
-    refused([](Items& i) { i[0].shape = {128}; }, "lora_A is [128]");
+            "28 of 29 keys match");
+    refused([](Items& i) { i[0].name.replace(i[0].name.find("layers.0"), 8, "layers.7"); }, "27 of 28 keys match");
+    // Keys that are missing, of one half, of a whole matrix, of half of a model; shapes that do not fit: counted.
+    const std::string first = "28 keys match this model; model.layers.0.mlp.down_proj";
+    refused([](Items& i) { i.erase(i.begin()); }, "27 of " + first + " has lora_B but no lora_A");
+    refused([](Items& i) { i.erase(i.begin() + 1); }, "27 of " + first + " has lora_A but no lora_B");
+    refused([](Items& i) { i.erase(i.begin(), i.begin() + 2); },
+            "26 of " + first + " has neither lora_A nor lora_B, although target_modules names it");
+    refused([](Items& i) { i.erase(i.begin(), i.begin() + 14); }, "14 of " + first + " has neither");
+    refused([](Items& i) { i[0].shape = {3, i[0].shape[1]}; },
+            "27 of " + first + ": lora_A is [3,48] and lora_B [32,4]");
+    refused([](Items& i) { i[0].shape = {4, 31}; }, "27 of " + first + ": lora_A is [4,31] and lora_B");
+    refused([](Items& i) { i[1].shape = {i[1].shape[1], i[1].shape[0]}; },
+            "27 of " + first + ": lora_A is [4,48] and lora_B [4,32]; with rank 4, [4,48] and [32,4] were expected");
+    refused([](Items& i) { for (auto& s : i) s.shape = {s.shape[1], s.shape[0]}; },
+            "0 of " + first + ": lora_A is [48,4]");
+    refused([](Items& i) { i[0].shape = {128}; }, "27 of " + first + ": lora_A is [128]");
     refused([](Items& i) { i[0].shape = {4, 32, 1}; }, "lora_A is [4,32,1]");
     refused([](Items& i) { i[0].shape = {}; }, "lora_A is []");
     refused([](Items& i) { i[0].shape = {0, 32}; }, "lora_A is [0,32]");

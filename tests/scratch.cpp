@@ -36,15 +36,18 @@ double unigram_entropy(const std::string& rows) {
     return entropy;
 }
 
-class Scratch : public testing::TestWithParam<const char*> {};
+class Scratch : public testing::TestWithParam<std::tuple<const char*, const Kernels*>> {};
 
 TEST_P(Scratch, LearnsAsItDidBefore) {
     if (!have_dd()) GTEST_SKIP() << "needs the program: make dd";
+    const auto& [preset, kernels] = GetParam();
     TempFolder t;
     const std::string rows = sentences(240);
-    Ran r = run_dd({"train", "--init", "random", "--preset", GetParam(), "--full", "--train-file",
+    How how;
+    how.environment = {std::string("DD_ISA=") + kernels->name}, how.seconds = 900;
+    Ran r = run_dd({"train", "--init", "random", "--preset", preset, "--full", "--train-file",
                     t.put("rows.jsonl", rows), "--out", t / "run", "--steps", "60", "--batch-size", "8", "--lr", "6e-3",
-                    "--warmup", "6", "--seed", "1", "--precision", "f32", "--quiet"});
+                    "--warmup", "6", "--seed", "1", "--precision", "f32", "--quiet"}, how);
     ASSERT_EQ(r.code, 0) << r.err;
     std::vector<double> losses;
     std::istringstream log(read_file(t / "run/log.jsonl"));
@@ -57,17 +60,25 @@ TEST_P(Scratch, LearnsAsItDidBefore) {
     EXPECT_LT(end, unigram_entropy(rows) - 0.3);
 
     const Json before = read_json_file(here("data/scratch.json"));
-    ASSERT_TRUE(before.contains(GetParam())) << "tests/data/scratch.json lacks " << GetParam() << ": " << Json(losses);
+    ASSERT_TRUE(before.contains(preset)) << "tests/data/scratch.json lacks " << preset << ": " << Json(losses);
     for (size_t i = 0; i < 60; i++)
-        ASSERT_NEAR(losses[i], before[GetParam()][i].get<double>(), 1e-3) << "step " << i + 1 << " of " << Json(losses);
+        ASSERT_NEAR(losses[i], before[preset][i].get<double>(), 1e-3) << "step " << i + 1 << " of " << Json(losses);
 }
 
-INSTANTIATE_TEST_SUITE_P(Architectures, Scratch,
-                         testing::Values("tiny-smollm2", "tiny-qwen3", "tiny-qwen3.5", "tiny-gemma3", "tiny-gemma4"),
-                         [](const auto& info) {
-                             std::string s = info.param;
-                             for (char& c : s) if (!isalnum(c)) c = '_';
-                             return s;
-                         });
+std::string label(const testing::TestParamInfo<Scratch::ParamType>& info) {
+    std::string s = std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param)->name;
+    for (char& c : s) if (!isalnum(c)) c = '_';
+    return s;
+}
+std::vector<const Kernels*> fast_paths() {
+    std::vector<const Kernels*> all = paths();
+    all.erase(all.begin());
+    return all;
+}
+// The curve was written down once; every instruction set, whatever the order of its sums, is on it. The reference takes
+// a minute or two for each.
+const auto presets = testing::Values("tiny-smollm2", "tiny-qwen3", "tiny-qwen3.5", "tiny-gemma3", "tiny-gemma4");
+INSTANTIATE_TEST_SUITE_P(Architectures, Scratch, testing::Combine(presets, testing::ValuesIn(fast_paths())), label);
+INSTANTIATE_TEST_SUITE_P(LongArchitectures, Scratch, testing::Combine(presets, testing::Values(&cpu("scalar"))), label);
 
 }  // namespace

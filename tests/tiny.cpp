@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <chrono>
+#include <filesystem>
 #include <csignal>
 #include <fstream>
 #include <map>
@@ -165,9 +166,21 @@ Running::~Running() {
 
 void Running::signal(int s) const { kill(pid, s); }
 
+// The most that has been resident of the program that this process has become; 0: it has not yet.
+static size_t peak_of(int pid) {
+    const std::string proc = "/proc/" + std::to_string(pid);
+    std::error_code none;
+    if (std::filesystem::read_symlink(proc + "/exe", none) != DD_BINARY) return 0;
+    std::ifstream status(proc + "/status");
+    for (std::string line; std::getline(status, line);)
+        if (line.starts_with("VmHWM:")) return size_t(std::stoul(line.substr(6))) << 10;
+    return 0;
+}
+
 Ran Running::wait(double seconds) {
     using Clock = std::chrono::steady_clock;
     int status = 0;
+    size_t peak = 0;
     for (const auto begun = Clock::now(); waitpid(pid, &status, WNOHANG) == 0;) {
         if (Clock::now() - begun > std::chrono::duration<double>(seconds)) {
             ADD_FAILURE() << "still running after " << seconds << " s";
@@ -175,10 +188,12 @@ Ran Running::wait(double seconds) {
             waitpid(pid, &status, 0);
             break;
         }
+        peak = std::max(peak, peak_of(pid));
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     waited_ = true;
     Ran r;
+    r.peak = peak;
     if (WIFSIGNALED(status)) r.signal = WTERMSIG(status);
     else r.code = WEXITSTATUS(status);
     if (exists(folder_ / "output")) r.out = read_file(folder_ / "output");

@@ -28,6 +28,7 @@ struct How {
 struct Ran {
     int code = -1, signal = 0;                      // signal: what ended it, 0 for none
     std::string out, err;
+    size_t peak = 0;                                // most bytes resident, looked at every millisecond
 };
 Ran run_dd(const std::vector<std::string>& arguments, const How& = {});
 

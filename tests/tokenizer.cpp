@@ -4,6 +4,7 @@
 #include <chrono>
 #include <random>
 #include <thread>
+#include "../engine/chat.h"
 #include "../engine/gguf.h"
 #include "../engine/json.h"
 #include "files.h"
@@ -110,28 +111,67 @@ TEST(Tokenizer, FromGgufGivesTheSame) {
         }
 }
 
-// Gemma 4's vocabulary is Gemma 3's with other added tokens, in files that do not ask for the BOS that it needs.
-TEST(Tokenizer, Gemma4GetsItsBosAndOnlyOne) {
+// Gemma 4's vocabulary and merges are Gemma 3's; its added tokens are others, and its files do not ask for the BOS that
+// it needs.
+std::unique_ptr<Tokenizer> gemma4() {
     Json j = read_json_file(data_file("gemma3.tokenizer.json"));
-    Json& vocab = j["model"]["vocab"];
-    for (const char* old : {"<start_of_turn>", "<end_of_turn>"})
-        if (vocab.contains(old)) vocab.erase(old);
+    const std::pair<int, const char*> added[] = {
+        {0, "<pad>"}, {1, "<eos>"}, {2, "<bos>"}, {3, "<unk>"}, {4, "<mask>"}, {46, "<|tool>"}, {47, "<tool|>"},
+        {48, "<|tool_call>"}, {49, "<tool_call|>"}, {50, "<|tool_response>"}, {51, "<tool_response|>"},
+        {52, "<|\"|>"}, {98, "<|think|>"}, {100, "<|channel>"}, {101, "<channel|>"}, {105, "<|turn>"},
+        {106, "<turn|>"}, {255999, "<|image>"}, {256000, "<|audio>"}, {258880, "<|image|>"}, {258881, "<|audio|>"},
+        {258882, "<image|>"}, {258883, "<audio|>"}, {258884, "<|video|>"}};
+    EXPECT_EQ(std::size(added), 24u);
     j["added_tokens"] = Json::array();
-    for (auto [id, text] : {std::pair{1, "<eos>"}, {2, "<bos>"}, {105, "<|turn>"}, {106, "<turn|>"}}) {
-        vocab[text] = id;
+    for (const auto& [id, text] : added) {
+        Json vocabulary = Json::object();
+        for (const auto& [old, its] : j["model"]["vocab"].items())
+            if (its != id) vocabulary[old] = its;
+        vocabulary[text] = id;
+        j["model"]["vocab"] = vocabulary;
         j["added_tokens"].push_back({{"id", id}, {"content", text}, {"special", true}});
     }
     j["post_processor"] = nullptr;
     const TempFolder folder;
     write_file(folder / "tokenizer.json", dump(j));
     write_file(folder / "tokenizer_config.json", R"({"add_bos_token": false, "bos_token": "<bos>"})");
-    const auto t = read_tokenizer(folder.path);
+    return read_tokenizer(folder.path);
+}
+
+TEST(Tokenizer, Gemma4GetsItsBosAndOnlyOne) {
+    const auto t = gemma4();
     EXPECT_EQ(t->bos(), 2);
     EXPECT_EQ(t->encode("Hello"), (Ids{2, 9259}));
     EXPECT_EQ(t->encode("<bos>Hello"), (Ids{2, 9259}));
     EXPECT_EQ(t->encode("<|turn>Hello<turn|>"), (Ids{2, 105, 9259, 106}));
     EXPECT_EQ(t->encode("<start_of_turn>", true, false), t->encode("<start_of_turn>", false, false));
     EXPECT_EQ(mini("gemma3")->encode("<bos>Hello"), (Ids{2, 2, 9259})) << "as its own library has it";
+}
+
+// The vectors of its sheet; conversations through its chat format.
+TEST(Tokenizer, Gemma4GivesTheIdsThatArePublished) {
+    const auto t = gemma4();
+    const std::pair<const char*, Ids> texts[] = {
+        {"<|image|> describe this <|audio|> transcribe this", {258880, 9779, 672, 236743, 258881, 226476, 672}},
+        {"<|channel>thought\n<channel|>", {100, 45518, 107, 101}},
+        {"<td>", {236820, 2004, 236813}},
+        {"The capital of France is", {818, 5279, 529, 7001, 563}}};
+    for (const auto& [text, ids] : texts) EXPECT_EQ(t->encode(text, true, false), ids) << text;
+    for (int n = 1; n <= 31; n++)               // runs are no added tokens here, and the same ids all the same
+        EXPECT_EQ(t->encode(std::string(size_t(n), '\n'), true, false), Ids{106 + n});
+    auto chat = [&](const std::vector<Message>& messages, std::optional<bool> think = {}) {
+        const std::vector<Part> parts = chat_format("gemma4")->parts(messages, {true, think});
+        return t->encode(std::span(parts));
+    };
+    EXPECT_EQ(chat({{"user", "Hello"}}), (Ids{2, 105, 2364, 107, 9259, 106, 107, 105, 4368, 107}));
+    const Ids sum{107, 105, 2364, 107, 3689, 563, 236743, 236778, 236862, 236778, 236881, 106, 107, 105, 4368, 107};
+    Ids brief{2, 105, 9731, 107, 3912, 17514, 236761, 106}, thinking{2, 105, 9731, 107, 98, 107, 106};
+    brief.insert(brief.end(), sum.begin(), sum.end()), thinking.insert(thinking.end(), sum.begin(), sum.end());
+    EXPECT_EQ(chat({{"system", " Be terse. "}, {"user", "What is 2+2?"}}), brief);
+    EXPECT_EQ(chat({{"user", "What is 2+2?"}}, true), thinking);
+    EXPECT_EQ(chat({{"user", "What is the capital of France?"}, {"assistant", "The capital of France is Paris."}}),
+              (Ids{2,   105, 2364, 107, 3689, 563, 506, 5279, 529, 7001, 236881, 106,    107, 105,
+                   4368, 107, 818, 5279, 529, 7001, 563, 9079, 236761, 106, 107, 105, 4368, 107}));
 }
 
 TEST(Tokenizer, SaysWhatItIs) {

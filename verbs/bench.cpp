@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include "../engine/file.h"
+#include "../engine/safetensors.h"
 #include "../kernels/parallel.h"
 #include "../kernels/probe.h"
 #include "../kernels/quant.h"
@@ -29,7 +30,7 @@ struct {
     bool json = false, by_kernel = false;
 } o;
 
-const char* parts[] = {"prefill", "decode", "batch", "train", "recompute", "start"};
+const char* parts[] = {"prefill", "extract", "decode", "batch", "train", "recompute", "start"};
 
 constexpr const char* sizes = R"({"model_type": "llama", "hidden_size": 576, "num_hidden_layers": 30,
 "num_attention_heads": 9, "num_key_value_heads": 3, "intermediate_size": 1536, "vocab_size": 49152,
@@ -50,6 +51,13 @@ struct RandomModel {
             unlink((folder + "/" + f).c_str());
         rmdir(folder.c_str());
     }
+};
+
+// A file that goes away again.
+struct TempFile {
+    const char* folder = getenv("TMPDIR");
+    std::string path = format("%s/dd-bench-%d.safetensors", folder ? folder : "/tmp", int(getpid()));
+    ~TempFile() { unlink(path.c_str()); }
 };
 
 // Every matrix in another type.
@@ -126,6 +134,37 @@ Measured prefill(Session& s, const std::string& type) {
     Measured m{"prefill", type, "a prompt of 512 tokens", n, w.body, "body operations", compute_limit(s)};
     reset_peak();
     time(m, [&] { run_generate(s, 1, n, 1); }, o.reps);
+    return m;
+}
+
+// Activations of every block, of every token, to a file on disk, as a share of the same prompts walked plainly.
+constexpr int extract_rows = 8, extract_tokens = 512;
+Session* walked = nullptr;
+double plain_prefill() {                                // billions of tokens a second, as limits are
+    double begun = probe::now();
+    run_generate(*walked, extract_rows, extract_tokens, 1);
+    return extract_rows * extract_tokens / (probe::now() - begun) * 1e-9;
+}
+
+Measured extracting(Session& s, const std::string& type) {
+    const double n = extract_rows * extract_tokens;
+    Measured m{"extract", type, format("resid_post.* of %d x %d tokens to disk", extract_rows, extract_tokens), n, n,
+               "tokens", plain_prefill};
+    walked = &s;
+    std::vector<Row> rows;
+    for (int i = 0; i < extract_rows; i++) rows.push_back({i, some_ids(s, extract_tokens, uint64_t(i)), {}, 0, false});
+    const std::vector<Tap> taps = parse_points(*s.model, "resid_post.*");
+    std::vector<SafetensorsWriter::Item> items;
+    for (const Tap& t : taps) items.push_back({t.name, Type::f32, {int64_t(n), t.width}});
+    TempFile to;
+    reset_peak();
+    time(m, [&] {
+        SafetensorsWriter file(to.path, items, {});
+        extract(s, rows, taps, false, [&](size_t t, int64_t first, const float* data, int64_t count) {
+            file.write(t, first, data, count);
+        });
+        file.commit();
+    }, o.reps);
     return m;
 }
 
@@ -215,7 +254,7 @@ Json row(const Measured& m) {
     r["tokens_per_second"] = m.tokens / m.t.seconds;
     r["counted"] = m.counted, r["counted_what"] = m.of;
     r["giga_per_second"] = m.counted / m.t.seconds * 1e-9;
-    r["limit"] = probe::name(m.limit), r["limit_giga_per_second"] = m.t.limit;
+    r["limit"] = m.limit == plain_prefill ? "prefill" : probe::name(m.limit), r["limit_giga_per_second"] = m.t.limit;
     r["share"] = m.counted / m.t.seconds * 1e-9 / m.t.limit;
     for (const KernelTime& k : m.kernels) r["kernels"][k.name] = {{"seconds", k.seconds}, {"calls", k.calls}};
     return r;
@@ -231,8 +270,12 @@ void print(const Measured& m) {
     else {
         double rate = m.counted / m.t.seconds * 1e-9;
         bool bytes = m.limit == probe::bandwidth;
-        printf("%s %8.1f tok/s %7.1f %s %5.1f %% of %.0f (%s)", head.c_str(), m.tokens / m.t.seconds, rate,
-               bytes ? "GB/s   " : "GFLOP/s", 100 * rate / m.t.limit, m.t.limit, probe::name(m.limit));
+        if (m.limit == plain_prefill)
+            printf("%s %8.1f tok/s %21.1f %% of %.0f (the same prompts, nothing taken)", head.c_str(),
+                   m.tokens / m.t.seconds, 100 * rate / m.t.limit, m.t.limit * 1e9);
+        else
+            printf("%s %8.1f tok/s %7.1f %s %5.1f %% of %.0f (%s)", head.c_str(), m.tokens / m.t.seconds, rate,
+                   bytes ? "GB/s   " : "GFLOP/s", 100 * rate / m.t.limit, m.t.limit, probe::name(m.limit));
     }
     printf(", %+.0f .. %+.0f %% of %d", 100 * (m.t.low - 1), 100 * (m.t.high - 1), m.t.accepted);
     if (m.t.rejected) printf(", %d dropped", m.t.rejected);
@@ -275,7 +318,8 @@ Type type_named(const std::string& name) {
 
 void verb::bench_flags(Flags& f) {
     o.model.declare(f);
-    f.add("only", &o.only, "PART,..", "prefill, decode, batch, train, recompute, start; default: all of them");
+    f.add("only", &o.only, "PART,..",
+          "prefill, extract, decode, batch, train, recompute, start; default: all of them");
     f.add("types", &o.types, "TYPE,..",
           "weights as stored, or turned into f32, f16, bf16, q8_0, q4_0, q4_1; default: stored (a random model: bf16, "
           "q8_0, q4_1)");
@@ -284,14 +328,16 @@ void verb::bench_flags(Flags& f) {
     f.add("json", &o.json, "",
           "one JSON object. Counted are: prefill and training, 2 out in a row for every matrix of the body (training "
           "4N: twice that, and the head); a batch, body and head; decoding, bytes of all matrices as stored and of the "
-          "cache. A share is of a probe in the same second; repetitions beside a busy process are dropped");
+          "cache; extract, tokens, as a share of the same prompts with nothing taken. Other shares are of a probe in "
+          "the same second; repetitions beside a busy process are dropped");
 }
 
 void verb::bench(const Flags&) {
     o.only = split_list(o.only), o.types = split_list(o.types);
     for (const std::string& p : o.only)
         if (std::none_of(std::begin(parts), std::end(parts), [&](const char* k) { return p == k; }))
-            fail(Exit::usage, "--only %s: prefill, decode, batch, train, recompute or start was expected", p.c_str());
+            fail(Exit::usage, "--only %s: prefill, extract, decode, batch, train, recompute or start was expected",
+                 p.c_str());
     if (o.model.session.device.starts_with("cuda"))
         fail(Exit::no_resource, "bench --device %s: shares are of limits that are measured on the CPU, a GPU's are not "
              "measured yet; --device cpu, or make ladder for kernels on a GPU", o.model.session.device.c_str());
@@ -323,6 +369,7 @@ void verb::bench(const Flags&) {
         }
         kernels = s->k.name, precision = s->operand == Type::f32 ? "f32" : "bf16";
         if (wanted("prefill")) report(prefill(*s, type));
+        if (wanted("extract") && i == 0) report(extracting(*s, type));
         if (wanted("decode")) report(decode(*s, type, 1));
         if (wanted("batch")) report(decode(*s, type, 32));
         if (i > 0) continue;                            // the way back differs little by type

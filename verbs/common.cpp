@@ -34,10 +34,14 @@ void ModelFlags::declare_edits(Flags& f) {
     f.add("project-out", &project_out, "B=FILE#NAME", "remove the component along a vector; repeatable");
 }
 
-std::unique_ptr<Session> ModelFlags::open() {
+std::unique_ptr<Session> ModelFlags::open(const std::function<void(Session&)>& read) {
     if (session.model.empty()) fail(Exit::usage, "--model is missing: a Hugging Face directory or a .gguf file");
-    auto s = std::make_unique<Session>(session);
+    SessionOptions unpacked = session;
+    unpacked.pack = false;
+    auto s = std::make_unique<Session>(unpacked);
     s->edits = read_edits(*this, *s);
+    if (read) read(*s);
+    if (session.pack) s->pack();
     if (!session.quiet) fprintf(stderr, "dd: %s\n", s->header().c_str());
     return s;
 }

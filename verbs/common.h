@@ -14,7 +14,9 @@ struct ModelFlags {
     void clear_edits() {
         temper.clear(), ablate.clear(), ablate_to.clear(), edits.clear(), steer = {}, project_out = {};
     }
-    std::unique_ptr<Session> open();        // with its edits; prints the header line on stderr
+    // The model with its adapters and edits, ready for use; prints the header line on stderr. `read` reads whatever
+    // else the verb was given, before anything large is allocated: so that what is wrong with it is said at once.
+    std::unique_ptr<Session> open(const std::function<void(Session&)>& read = {});
 };
 
 // The edits of these flags, validated against the model: Exit::usage naming what exists. Vectors live in the

@@ -203,10 +203,11 @@ void verb::eval(const Flags& f) {
     Json run = {{"flags", f.values()}, {"build", build_description()}, {"hashes", hashes(o.model)}};
     std::unique_ptr<Task> task;
     {                                   // bad rows and bad flags are said before anything is written
-        SessionOptions only_text = o.model.session;
-        only_text.adapters.clear(), only_text.pack = false;
-        Session s(only_text);
-        task = entry->make(s, o.task);
+        for (ArmFlags& arm : arms()) {
+            arm.model.session.pack = false, arm.model.session.quiet = true;
+            auto s = arm.model.open();
+            if (!task) task = entry->make(*s, o.task);
+        }
     }
     open_folder(run);
     std::vector<TaskArm> answered;

@@ -59,13 +59,16 @@ void verb::extract(const Flags&) {
     bool npz = o.out.ends_with(".npz");
     if (!npz && !o.out.ends_with(".safetensors"))
         fail(Exit::usage, "--out %s: a name ending in .safetensors or .npz was expected", o.out.c_str());
-    auto s = o.model.open();
-    std::vector<Tap> taps = parse_points(*s->model, o.points);
-    RowReader reader = s->reader();
-    reader.raw = o.raw;
+    std::vector<Tap> taps;
     Spool rows(o.out);                          // formats want their sizes first, and memory is not to grow with rows
-    for_each_line(o.input, [&](const Json& line, const std::string& who, int) { rows.add(reader.row(line, who).ids); });
-    if (!rows.rows) fail(Exit::bad_input, "%s: no rows", o.input.c_str());
+    auto s = o.model.open([&](Session& s) {
+        taps = parse_points(*s.model, o.points);
+        RowReader reader = s.reader();
+        reader.raw = o.raw;
+        for_each_line(o.input,
+                      [&](const Json& line, const std::string& who, int) { rows.add(reader.row(line, who).ids); });
+        if (!rows.rows) fail(Exit::bad_input, "%s: no rows", o.input.c_str());
+    });
     watch_interrupts();
     bool last = o.tokens == "last";
     int64_t n = last ? rows.rows : rows.tokens;

@@ -112,18 +112,20 @@ void verb::generate(const Flags& f) {
     if (f.given("think")) o.think = o.want_think;
     if (f.given("chat") && !o.chat) o.raw = true;
     o.g.interrupted = interrupted;
-    auto s = o.model.open();
-    if (o.prompt.empty() && o.input.empty()) {
-        if (!on_terminal(0)) fail(Exit::usage, "--prompt or --input is missing (on a terminal, neither opens a chat)");
-        watch_interrupts();
-        return interactive(*s);
-    }
-    RowReader reader = s->reader();
-    reader.raw = o.raw, reader.to_continue = true, reader.think = o.think;
-    reader.longest = (o.g.context ? o.g.context : s->model->context) - 1;       // and an answer
+    const bool talk = o.prompt.empty() && o.input.empty();
     std::vector<Row> rows;
-    if (!o.input.empty()) rows = read_rows(o.input, reader);
-    else rows.push_back(reader.row({{"id", 0}, {"prompt", o.prompt}}, "--prompt"));
+    auto s = o.model.open([&](Session& s) {
+        if (talk) {
+            if (on_terminal(0)) return;
+            fail(Exit::usage, "--prompt or --input is missing (on a terminal, neither opens a chat)");
+        }
+        RowReader reader = s.reader();
+        reader.raw = o.raw, reader.to_continue = true, reader.think = o.think;
+        reader.longest = (o.g.context ? o.g.context : s.model->context) - 1;        // and an answer
+        if (!o.input.empty()) rows = read_rows(o.input, reader);
+        else rows.push_back(reader.row({{"id", 0}, {"prompt", o.prompt}}, "--prompt"));
+    });
     watch_interrupts();
-    batch(*s, rows);
+    if (talk) interactive(*s);
+    else batch(*s, rows);
 }

@@ -21,7 +21,8 @@ void verb::merge(const Flags&) {
     if (o.model.session.adapters.empty()) fail(Exit::usage, "--adapter is missing: there is nothing to merge");
     if (exists(o.out + "/config.json"))
         fail(Exit::usage, "--out %s: there is a model already; choose another folder", o.out.c_str());
-    o.model.session.device = "cpu";             // nothing is computed that a GPU would be faster at
+    o.model.session.device = "cpu";             // nothing is computed that a GPU would be faster at,
+    o.model.session.pack = false;               // and no products are
     auto s = o.model.open();
     write_merged(o.out, *s);
     if (!o.model.session.quiet)

@@ -23,10 +23,12 @@ void verb::score_flags(Flags& f) {
 void verb::score(const Flags&) {
     if (o.input.empty()) fail(Exit::usage, "--input is missing: a file of JSON lines, or - for standard input");
     o.model.session.deterministic = true;
-    auto s = o.model.open();
-    RowReader reader = s->reader();
-    reader.raw = o.raw;
-    std::vector<Row> rows = read_rows(o.input, reader);
+    std::vector<Row> rows;
+    auto s = o.model.open([&](Session& s) {
+        RowReader reader = s.reader();
+        reader.raw = o.raw;
+        rows = read_rows(o.input, reader);
+    });
     watch_interrupts();
     auto start = std::chrono::steady_clock::now();
     double all = 0;

@@ -4,6 +4,7 @@
 #include "../engine/file.h"
 #include "../kernels/parallel.h"
 #include "../models/work.h"
+#include "../train/edits.h"
 #include "../train/run_folder.h"
 #include "common.h"
 #include "init.h"
@@ -160,6 +161,21 @@ void run(Trainer& t, RunFolder* folder, Session& s, int first) {
     if (!o.model.session.quiet) fprintf(stderr, "dd: %s\n", speed.c_str());
 }
 
+// Adapters and blocks that the trainer will ask for: wrong ones are said before the weights are packed.
+void check_what_is_read_later(Session& s) {
+    const Model& m = *s.model;
+    for (const std::string* adapter : {&o.t.adapter_init, &o.t.ref_adapter}) {
+        if (adapter->empty()) continue;
+        Arena room(adapter_room(split_scale(*adapter).first));
+        Adapters(room).add(*s.model, *adapter);
+    }
+    if (o.t.train_edits.empty()) return;
+    const std::vector<Edit> before = s.edits;
+    Arena room((size_t(1) << 20) + size_t(m.layers) * size_t(m.dim + 2048) * 4);
+    create_edits(s, o.t.train_edits, o.t.edit_blocks, room);
+    s.edits = before;
+}
+
 // Ranks are started alike, or they would wait for each other for ever. Exit::usage naming what differs.
 void need_alike(Ranks& ranks, const Json& mine) {
     std::vector<Json> of_each;
@@ -299,16 +315,19 @@ void train_as(Ranks& ranks, const Flags& f) {
         o.model.session.model = fresh;
         ranks.wait();
     }
-    auto s = o.model.open();
-    const int context = s->model->context;
-    if (o.length.max_length > context && f.given("max-length"))
-        fail(Exit::usage, "--max-length %d: this model's context is %d", o.length.max_length, context);
-    o.length.max_length = std::min(o.length.max_length, context);
-    RowReader reader = s->reader();
-    reader.raw = o.raw, reader.longest = 0;         // --max-length says it better
-    Dataset train = read(o.train_file, reader);
+    Dataset train;
     std::optional<Dataset> valid;
-    if (!o.valid_file.empty()) valid = read(o.valid_file, reader);
+    auto s = o.model.open([&](Session& s) {
+        const int context = s.model->context;
+        if (o.length.max_length > context && f.given("max-length"))
+            fail(Exit::usage, "--max-length %d: this model's context is %d", o.length.max_length, context);
+        o.length.max_length = std::min(o.length.max_length, context);
+        check_what_is_read_later(s);
+        RowReader reader = s.reader();
+        reader.raw = o.raw, reader.longest = 0;     // --max-length says it better
+        train = read(o.train_file, reader);
+        if (!o.valid_file.empty()) valid = read(o.valid_file, reader);
+    });
     if (!o.model.session.quiet) describe(train);
     if (o.dry_run && first_rank) show_targets(*s, train);
     Trainer t(*s, o.t, objective(), std::move(train), std::move(valid));
