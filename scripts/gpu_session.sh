@@ -42,8 +42,12 @@ step() { # SECONDS NAME FILE COMMAND..: appended to FILE
         say "$(printf '%-28s not run: no time is left' "$name")"
         return 1
     fi
-    case $file in *.json) ;; *) echo "== $name: $*" >>"$file" ;; esac
-    timeout -k 5 "$most" "$@" >>"$file" 2>>"${file%.json}$([ "${file##*.}" = json ] && echo .err)"
+    local talk=$file
+    case $file in
+        *.json) talk=$summary ;; # data stay alone
+        *) echo "== $name: $*" >>"$file" ;;
+    esac
+    timeout -k 5 "$most" "$@" >>"$file" 2>>"$talk"
     local code=$?
     [ $code = 0 ] || bad=1
     say "$(printf '%-28s exit %-3d %4d s of %d%s' "$name" $code $((SECONDS - from)) "$most" \
@@ -57,10 +61,14 @@ models=$temp
 for m in qwen3-1.7b qwen3-0.6b; do # meanwhile, on the processors
     ("$kit/dd" init --preset $m --out "$models/$m.part" >/dev/null 2>&1 && mv "$models/$m.part" "$models/$m") &
 done
-step 30 "it starts" bench.txt "$kit/dd" bench --device cuda --only decode --types bf16 --reps 5
+step 45 "it starts" bench.txt "$kit/dd" bench --device cuda --only decode --types bf16 --reps 5
+if [ $? = 4 ]; then
+    say "$(tail -1 "$out/bench.txt")"
+    exit 4
+fi
 say "$(grep -h '^dd: .*cuda' "$out/bench.txt" | head -1)"
 step 90 "kernels, small shapes" tests.txt "$kit/tests" --gtest_brief=1 --gtest_filter='CudaKernel.*:CudaLibrary.*:CudaLimits.*'
-for ((i = 0; i < 90; i++)); do # timing begins when the processors are free
+for ((i = 0; i < 90 && SECONDS - begun < limit / 2; i++)); do # timing begins when the processors are free
     [ -d "$models/qwen3-1.7b" ] && break
     sleep 1
 done
