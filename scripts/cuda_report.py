@@ -34,17 +34,17 @@ def asked():
     program, file = f"{build}/tests/all", f"{build}/shared.txt"
     if not os.path.exists(program):
         sys.exit(f"cuda_report: {program} is not there: make test")
-    subprocess.run([program, "--gtest_brief=1", "--gtest_filter=CudaKernel.*:CudaRandom.*"], check=True, stdout=subprocess.DEVNULL,
+    subprocess.run([program, "--gtest_brief=1", "--gtest_filter=CudaKernel.*:Cuda.*"], check=True, stdout=subprocess.DEVNULL,
                    env=dict(os.environ, DD_CUDA_SHARED=file))
     out = {}
     for line in open(file):
         size, name = line.rstrip("\n").split(" ", 1)
         name = re.sub(r"cuda_on_cpu::|\{anonymous\}::|\(anonymous namespace\)::|Type::", "", name)
-        out[plain(name)] = int(size)
+        out[key(name)] = int(size)
     return out
 
 
-def plain(name):
+def key(name):
     return name.replace(" ", "").replace("false", "0").replace("true", "1")
 
 
@@ -105,7 +105,7 @@ def main():
         for name, threads, registers, shared, spill in kernels(file):
             warps = max(1, (threads or 1024) // 32)
             each = -(-registers * 32 // 256) * 256 * warps      # allocated 256 at a time
-            more = dynamic.pop(plain(name), 0)
+            more = dynamic.pop(key(name), 0)
             limits = {"blocks": 32, "registers": 65536 // each, "warps": 64 // warps,
                       "shared memory": 227 * 1024 // (-(-(shared + more) // 128) * 128 + 1024)}
             bound = min(limits, key=limits.get)

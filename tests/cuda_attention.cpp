@@ -97,6 +97,23 @@ TEST(CudaKernel, attend) {
             2);
 }
 
+// One token a sequence has a kernel of its own, of every size of heads.
+TEST(Cuda, EveryHeadIsDecoded) {
+    for (Heads h : {Heads{3, 1, 64}, {4, 2, 128}, {2, 1, 256}, {3, 1, 512}})
+        expect_cuda(
+            format("%d/%d heads of %d", h.q, h.kv, h.size), near(Type::bf16),
+            [&](const Kernels& k, Bench& b) {
+                Tokens t{{0, 21}, {0, 3}}, next{{21, 1}, {3, 1}};
+                KeyValues kv = panels(b, Type::bf16, h.kv, h.size, t.n(), t.seqs(), 3);
+                int wide = h.q * h.size, narrow = h.kv * h.size;
+                k.store_kv(kv, b.in(t.n(), narrow, Type::bf16), b.in(t.n(), narrow, Type::bf16), t.rows());
+                k.store_kv(kv, b.in(2, narrow, Type::bf16), b.in(2, narrow, Type::bf16), next.rows());
+                k.attend(b.fresh(2, wide, Type::bf16), {}, b.in(2, wide, Type::bf16), kv, next.rows(), 0.3f, 0);
+                forget_panels(k, kv, b);
+            },
+            2);
+}
+
 TEST(CudaKernel, attend_back) {
     for (Type type : both)
         for (Heads h : every_head)
