@@ -36,8 +36,8 @@ LIB    += $(BUILD)/train/mpi/$(if $(MPI_FLAGS),mpi,none).o
 LDLIBS += $(filter -L% -l% -Wl%,$(MPI_FLAGS))
 BENCH := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard bench/*.cpp))
 
-.PHONY: always all cpu help deps demo demo-dpo demo-tiny test test-full bench lint fuzz asan tsan mutants test-long test-gpu \
-        ladder cuda-report cuda-layouts clean
+.PHONY: always all cpu help deps demo demo-dpo demo-tiny test test-full bench lint fuzz asan tsan mutants test-long test-gpu gpu-kit \
+        gpu-session ladder cuda-report cuda-layouts clean
 .DEFAULT_GOAL := all
 
 all: deps                       ## build ./dd (installs what is missing)
@@ -69,8 +69,9 @@ test: deps                      ## every test; no network, no GPU
 	$(BUILD)/tests/all --gtest_brief=1 --gtest_filter='-Long*'
 
 test-long: deps                 ## what `make test` leaves out: every golden and the battery through the CUDA kernels on the CPU
-	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=$(BUILT) $(BUILD)/tests/all
+	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=$(BUILT) $(BUILD)/tests/all $(BUILD)/bench/played
 	$(BUILD)/tests/all --gtest_brief=1 --gtest_filter='Long*'
+	$(BUILD)/bench/played --benchmark_min_time=0.001 >/dev/null
 
 test-full: all                  ## every preset at its real size, into bench/RESULTS.md (10 GB of disk at a time, half an hour)
 	@scripts/test_full.sh
@@ -98,14 +99,23 @@ mutants: deps                   ## every planted bug of tests/mutants.txt, which
 	@BUILD=$(BUILD) CXX="$(CXX)" scripts/mutants.py $(MUTANTS)
 
 test-gpu:                       ## the CUDA kernels and every golden on a GPU, and compute-sanitizer; into build/gpu.txt
-	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=1 $(BUILD)/tests/gpu
+	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=1 dd $(BUILD)/tests/gpu
 	@scripts/test_gpu.sh $(BUILD)
+
+gpu-kit:                        ## what scripts/gpu_session.sh runs, linked for another machine, into build/kit.tar.xz
+	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=1 $(addprefix $(BUILD)/kit/,dd tests bench ladder)
+	tar -C $(BUILD) -c kit | xz -9 >$(BUILD)/kit.tar.xz
+	@ls -l $(BUILD)/kit.tar.xz
+
+gpu-session: gpu-kit            ## everything that a GPU is wanted for, in under ten minutes, into build/gpu-session
+	@scripts/gpu_session.sh $(BUILD)/gpu-session $(BUILD)/kit.tar.xz
 
 ladder:                         ## matmul and attention from naive to shipped (bench/ladder), timed on a GPU
 	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=1 $(BUILD)/bench/ladder/run
 	$(BUILD)/bench/ladder/run
 
-cuda-report:                    ## registers, shared memory and occupancy of every CUDA kernel, as the compiler tells
+cuda-report:                    ## registers, shared memory and occupancy of every CUDA kernel, as compiler and tests tell
+	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=$(BUILT) $(BUILD)/tests/all
 	@NVCC="$(NVCC)" scripts/cuda_report.py $(BUILD)
 
 cuda-layouts:                   ## the fragments of mma.sync and ldmatrix against what ptxas makes of wmma (wants nvdisasm)
@@ -125,6 +135,13 @@ $(BUILD)/tests/all: $(TESTS) $(ON_CPU) $(LIB) $(BUILD)/cuda.flag
 $(BUILD)/bench/all: $(BENCH) $(LIB) $(BUILD)/cuda.flag
 	$(CXX) $(LDFLAGS) $(filter %.o,$^) -o $@ -lbenchmark $(LDLIBS)
 
+# The same program with the CPU in the GPU's place: whether every case runs, not how fast.
+$(BUILD)/bench/played: $(BUILD)/bench/played.o $(ON_CPU) $(LIB) $(BUILD)/cuda.flag
+	$(CXX) $(LDFLAGS) $(filter %.o,$^) -o $@ -lbenchmark $(LDLIBS)
+$(BUILD)/bench/played.o: bench/kernels.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS) -Wno-unknown-pragmas -DDD_PLAYED -DDD_CUDA=cuda_on_cpu -c $< -o $@
+
 # The same tests, with the GPU's kernels in place of those that the CPU executes.
 GPU_TESTS := $(patsubst tests/%.cpp,$(BUILD)/gpu_tests/%.o,$(filter-out tests/cuda_layouts.cpp,$(wildcard tests/cuda*.cpp)) \
              tests/battery.cpp tests/goldens.cpp tests/kernels_bench.cpp)
@@ -134,7 +151,27 @@ $(BUILD)/tests/gpu: $(GPU_TESTS) $(BUILD)/tests/gpu.o $(LADDER:%.cu=$(BUILD)/%.o
 	$(CXX) $(LDFLAGS) $(filter %.o,$^) -o $@ -lgtest -lgtest_main $(LDLIBS)
 $(BUILD)/gpu_tests/%.o: tests/%.cpp
 	@mkdir -p $(@D)
-	$(CXX) $(CXXFLAGS) -Wno-unknown-pragmas -DDD_ON_GPU -DDD_CUDA=gpu -DDD_TESTS='"$(CURDIR)/tests"' -c $< -o $@
+	$(CXX) $(CXXFLAGS) -Wno-unknown-pragmas -DDD_ON_GPU -DDD_CUDA=gpu -DDD_TESTS='"tests"' -c $< -o $@
+
+# The four programs for a machine with a GPU and little else: from the same objects, without MPI, with what they need in
+# them or beside them.
+KIT      := $(BUILD)/kit
+KIT_LIB  := $(filter-out $(BUILD)/train/mpi/%,$(LIB)) $(BUILD)/train/mpi/none.o
+KIT_LINK  = $(CXX) -s -static-libstdc++ -static-libgcc -Wl,-rpath,'$$ORIGIN' $(filter %.o,$^) -o $@
+KIT_LIBS := -l:libpcre2-8.a -l:libutf8proc.a -lpthread -L$(dir $(NVCC))../lib64 -lcudart_static -ldl -lrt
+$(KIT)/dd: $(BUILD)/dd.o $(KIT_LIB)
+	@mkdir -p $(@D)
+	$(KIT_LINK) $(KIT_LIBS)
+$(KIT)/tests: $(GPU_TESTS) $(BUILD)/tests/gpu.o $(LADDER:%.cu=$(BUILD)/%.o) $(KIT_LIB)
+	@mkdir -p $(@D)
+	$(KIT_LINK) -lgtest -lgtest_main $(KIT_LIBS)
+$(KIT)/ladder: $(LADDER:%.cu=$(BUILD)/%.o) $(BUILD)/bench/ladder/run.o $(KIT_LIB)
+	@mkdir -p $(@D)
+	$(KIT_LINK) $(KIT_LIBS)
+$(KIT)/bench: $(BENCH) $(KIT_LIB)
+	@mkdir -p $(@D)
+	so=$$($(CXX) -print-file-name=libbenchmark.so); cp -L $$so $(KIT)/$$(objdump -p $$so | awk '/SONAME/ {print $$2}')
+	$(KIT_LINK) -lbenchmark $(KIT_LIBS)
 
 # Newer than what was linked with the other choice.
 $(BUILD)/cuda.flag: always

@@ -12,6 +12,12 @@ struct Recorder {
     void (*drop)(void* recorded);
 };
 
+// What a device's speeds are a share of (probe.h), read on the device itself.
+namespace probe { struct Probe; }
+struct Limits {
+    const probe::Probe *bf16, *f32, *bandwidth;
+};
+
 struct Kernels {
     const char* name;       // "scalar", "avx2", "avx512", "avx512+bf16": said at start, never silent
     bool bf16;              // has bf16 dot products: the default of --precision
@@ -20,6 +26,7 @@ struct Kernels {
 #define K(name, args) void(*name) args;
     DD_KERNELS(K)
 #undef K
+    const Limits* limits = nullptr; // null: the processor's (probe.h)
 };
 
 extern const Kernels reference; // cpu/ref.cpp      scalar, plain: the specification the others are tested against

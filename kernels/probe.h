@@ -5,19 +5,22 @@
 
 namespace probe {
 
-// GFLOP/s on threads() threads: 24 independent chains of fused multiply-adds in registers, on 512-bit registers where
-// the processor has them (a bf16 dot product counts 64 flops). 0 where it lacks the instruction.
-double bf16();
-double f32();
-double f32_256();       // the same on 256-bit registers, 12 chains: the limit of the AVX2 path
-// GB/s, reading 512 MiB on huge pages on threads() threads. The memory stays until release().
-double bandwidth();
-void release();
+// Something that limits, and what it comes to now.
+struct Probe {
+    const char* name;
+    double (*read)();           // GFLOP/s, or GB/s
+    bool bytes = false;         // GB/s
+    bool host = true;           // of processors that other processes use too; otherwise of a device that is ours
+};
+using Limit = const Probe*;
 
-using Limit = double (*)();
-inline const char* name(Limit l) {
-    return l == bf16 ? "bf16" : l == f32 ? "f32" : l == f32_256 ? "f32 (256-bit)" : "bandwidth";
-}
+// On threads() threads: 24 independent chains of fused multiply-adds in registers, on 512-bit registers where the
+// processor has them (a bf16 dot product counts 64 flops). 0 where it lacks the instruction.
+extern const Probe bf16, f32;
+extern const Probe f32_256;     // the same on 256-bit registers, 12 chains: the limit of the AVX2 path
+// Reading 512 MiB on huge pages on threads() threads. The memory stays until release().
+extern const Probe bandwidth;
+void release();
 
 struct Timing {
     double seconds = 0;         // median of the accepted repetitions
@@ -30,10 +33,10 @@ struct Timing {
 // should take, have passed; two more go before, unmeasured. A repetition counts when the probe before and after it
 // agree within 10 %, neither fell under 88 % of the best that this process has seen of a compute probe, and nobody
 // else used more than 3 % of the processors meanwhile. With one thread the clock is its own processor time, and
-// neighbours do not count.
+// neighbours do not count; nor do they where the limit is a device's.
 Timing measure(const std::function<void()>& f, Limit, int wanted = 7, double least = 0.02);
 
-double now();                   // seconds of the clock that measure uses
+double now();                   // seconds of the clock that measure uses on the host
 // Seconds of processor time that others have used since the machine started.
 double others_seconds();
 

@@ -18,6 +18,7 @@ long calls[count];
 template <Name name, auto member, class... Args> void call(Args... args) {
     double start = probe::now();
     (under.*member)(args...);
+    if (!under.memory->host) under.memory->download(nullptr, nullptr, 0); // a device: until it is done
     seconds[name] += probe::now() - start;
     calls[name]++;
 }
@@ -35,6 +36,7 @@ const Kernels& timed(const Kernels& k) {
              DD_KERNELS(K)
 #undef K
     };
+    table.limits = k.limits;
     return table;
 }
 

@@ -1,4 +1,5 @@
-// timed.h - a backend that counts the calls and the seconds of each kernel of another one.
+// timed.h - a backend that counts the calls and the seconds of each kernel of another one. Each is waited for, and none
+// recorded: on a device the sum is more than what the whole takes otherwise.
 #pragma once
 #include <string>
 #include <vector>

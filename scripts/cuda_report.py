@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""What the compiler knows of every CUDA kernel on sm_90a: registers, static shared memory, spills, threads of a block, and
-how many blocks and warps registers alone let a multiprocessor hold (65,536 registers, 64 warps, 32 blocks). Dynamic
-shared memory, which the tiled kernels ask for at launch, limits further; nothing here is a measurement."""
+"""What is known of every CUDA kernel on sm_90a without running it there: from the compiler registers, static shared memory,
+spills and threads of a block; from the tests, which execute each on the CPU, the most dynamic shared memory that it was
+launched with; and how many blocks and warps of it a multiprocessor can hold (65,536 registers, 227 KiB of shared memory,
+1 KiB of it for each block's own use, 64 warps, 32 blocks). Nothing here is a measurement.
+
+cuda_report.py [BUILD]: wants BUILD/tests/all, and nvcc; some minutes."""
 import os
 import re
 import subprocess
@@ -24,6 +27,25 @@ def short(name):
             break
     types = "f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q4_k q5_k q6_k".split()
     return re.sub(r"\(Type\)(\d+)", lambda m: types[int(m[1])], name[:end])
+
+
+def asked():
+    """short name -> bytes of dynamic shared memory, as the tests launched it"""
+    program, file = f"{build}/tests/all", f"{build}/shared.txt"
+    if not os.path.exists(program):
+        sys.exit(f"cuda_report: {program} is not there: make test")
+    subprocess.run([program, "--gtest_brief=1", "--gtest_filter=CudaKernel.*:Cuda.*"], check=True, stdout=subprocess.DEVNULL,
+                   env=dict(os.environ, DD_CUDA_SHARED=file))
+    out = {}
+    for line in open(file):
+        size, name = line.rstrip("\n").split(" ", 1)
+        name = re.sub(r"cuda_on_cpu::|\{anonymous\}::|\(anonymous namespace\)::|Type::", "", name)
+        out[key(name)] = int(size)
+    return out
+
+
+def key(name):
+    return name.replace(" ", "").replace("false", "0").replace("true", "1")
 
 
 def kernels(file):
@@ -76,14 +98,21 @@ def predictions():
 
 def main():
     os.makedirs(build, exist_ok=True)
-    print("| kernel | threads | registers | static shared | spilled | blocks by registers | warps |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    dynamic = asked()
+    print("| kernel | threads | registers | static shared | dynamic shared | spilled | blocks | warps | bound by |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for file in sorted(f"kernels/cuda/{f}" for f in os.listdir("kernels/cuda") if f.endswith(".cu")):
         for name, threads, registers, shared, spill in kernels(file):
             warps = max(1, (threads or 1024) // 32)
             each = -(-registers * 32 // 256) * 256 * warps      # allocated 256 at a time
-            blocks = min(32, 65536 // each, 64 // warps)
-            print(f"| {name} | {threads or '?'} | {registers} | {shared} | {spill} | {blocks} | {blocks * warps} |", flush=True)
+            more = dynamic.pop(key(name), 0)
+            limits = {"blocks": 32, "registers": 65536 // each, "warps": 64 // warps,
+                      "shared memory": 227 * 1024 // (-(-(shared + more) // 128) * 128 + 1024)}
+            bound = min(limits, key=limits.get)
+            print(f"| {name} | {threads or '?'} | {registers} | {shared} | {more} | {spill} | {limits[bound]} | "
+                  f"{limits[bound] * warps} | {bound} |", flush=True)
+    if dynamic:
+        sys.exit(f"cuda_report: launched by the tests, but not compiled under that name: {', '.join(dynamic)}")
     print("\nPREDICTED for an H100 from bytes and operations alone, the longer of the two; no kernel has been timed there.")
     print("\n| kernel | of what | MB | GFLOP | predicted us, at least | bound by |")
     print("| --- | --- | --- | --- | --- | --- |")

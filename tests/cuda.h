@@ -58,6 +58,14 @@ template <class F> std::string in_order(int order, F run) {
 }
 #endif
 
+// Shapes drawn at random: many on a GPU, where each must give the same bits twice, a few where the CPU plays one.
+// `budget`: how much work each may be.
+#ifdef DD_ON_GPU
+constexpr int random_shapes = 1000, random_orders = 2, random_budget = 3'000'000;
+#else
+constexpr int random_shapes = 20, random_orders = 1, random_budget = 300'000;
+#endif
+
 // `run(kernels, bench)` with the reference and with the CUDA kernels in `orders` orders: near enough, the same in every
 // order, nothing written beside an output, no bank conflicts in ldmatrix.
 template <class F>

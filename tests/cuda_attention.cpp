@@ -97,6 +97,23 @@ TEST(CudaKernel, attend) {
             2);
 }
 
+// One token a sequence has a kernel of its own, of every size of heads.
+TEST(Cuda, EveryHeadIsDecoded) {
+    for (Heads h : {Heads{3, 1, 64}, {4, 2, 128}, {2, 1, 256}, {3, 1, 512}})
+        expect_cuda(
+            format("%d/%d heads of %d", h.q, h.kv, h.size), near(Type::bf16),
+            [&](const Kernels& k, Bench& b) {
+                Tokens t{{0, 21}, {0, 3}}, next{{21, 1}, {3, 1}};
+                KeyValues kv = panels(b, Type::bf16, h.kv, h.size, t.n(), t.seqs(), 3);
+                int wide = h.q * h.size, narrow = h.kv * h.size;
+                k.store_kv(kv, b.in(t.n(), narrow, Type::bf16), b.in(t.n(), narrow, Type::bf16), t.rows());
+                k.store_kv(kv, b.in(2, narrow, Type::bf16), b.in(2, narrow, Type::bf16), next.rows());
+                k.attend(b.fresh(2, wide, Type::bf16), {}, b.in(2, wide, Type::bf16), kv, next.rows(), 0.3f, 0);
+                forget_panels(k, kv, b);
+            },
+            2);
+}
+
 TEST(CudaKernel, attend_back) {
     for (Type type : both)
         for (Heads h : every_head)
@@ -122,6 +139,50 @@ TEST(CudaKernel, attend_back) {
                     },
                     window == 5 ? 1 : 2);
             }
+}
+
+// Any heads, sequences and windows: a prompt into a cache, one more token of each sequence on top of it, and back.
+TEST(CudaRandom, attention) {
+    for (int shape = 0; shape < random_shapes; shape++) {
+        Random r(99, uint64_t(shape));
+        auto from_to = [&](int low, int high) { return low + int(r.below(uint32_t(high - low + 1))); };
+        constexpr int sizes[] = {4, 8, 12, 20, 40, 64, 64, 72, 96, 128, 128, 192, 256, 512};
+        Type type = r.below(4) ? Type::bf16 : Type::f32;
+        Heads h{0, from_to(1, 3), sizes[r.below(std::size(sizes))]};
+        h.q = h.kv * from_to(1, 8);
+        int most = std::clamp(int(std::sqrt(2.0 * random_budget / (h.q * h.size))), 2, 300);
+        Tokens t{}, next{};
+        for (int s = from_to(1, 4), left = most; s > 0 && left > 0; s--) {
+            int n = s == 1 ? left : from_to(1, left);
+            t.add({0, n}), next.add({n, 1}), left -= n;
+        }
+        int window = r.below(2) ? 0 : from_to(1, most + 20), room = (most + 16) / 16 + 1;
+        expect_cuda(
+            format("shape %d: %s, %d/%d heads of %d, %d tokens of %d sequences, window %d", shape, info(type).name, h.q,
+                   h.kv, h.size, t.n(), t.seqs(), window),
+            near(type),
+            [&](const Kernels& k, Bench& b) {
+                int n = t.n(), wide = h.q * h.size, narrow = h.kv * h.size;
+                KeyValues kv = panels(b, type, h.kv, h.size, n, t.seqs(), room), own = panels(b, type, h.kv, h.size, n,
+                                                                                              t.seqs(), 0);
+                Tensor q = b.in(n, wide, type), x = b.in(n, narrow, type), v = b.in(n, narrow, type);
+                k.store_kv(kv, x, v, t.rows());
+                k.attend(b.fresh(n, wide, type), b.fresh(h.q, n), q, kv, t.rows(), 0.2f, window);
+                int m = next.n();
+                k.store_kv(kv, b.in(m, narrow, type), b.in(m, narrow, type), next.rows());
+                k.attend(b.fresh(m, wide, type), {}, b.in(m, wide, type), kv, next.rows(), 0.2f, window);
+                Tensor y = b.room(n, wide, type), l = b.room(h.q, n, Type::f32), dy = b.in(n, wide, type);
+                reference.store_kv(own, x, v, t.rows());
+                reference.attend(y, l, q, own, t.rows(), 0.2f, window);
+                bool fresh = shape % 2;
+                k.attend_back(b.gradient(fresh, n, wide, type), b.gradient(fresh, n, narrow, type),
+                              b.gradient(fresh, n, narrow, type), dy, y, l, q, x, v, t.rows(), h.size, 0.2f, window);
+                forget_panels(k, kv, b);
+                forget_panels(k, own, b);
+            },
+            random_orders);
+        if (HasFailure()) return;
+    }
 }
 
 // The promise: a token decoded alone, within a chunk of prompt, or with the whole prompt gives the same bits.

@@ -118,11 +118,12 @@ struct Sequence { int from, n; };
 struct Tokens {
     Numbers<int> pos, first{0}, slot;
     explicit Tokens(std::initializer_list<Sequence> sequences) {
-        for (Sequence s : sequences) {
-            for (int i = 0; i < s.n; i++) pos.push_back(s.from + i);
-            first.push_back(int(pos.size()));
-            slot.push_back(int(slot.size()));
-        }
+        for (Sequence s : sequences) add(s);
+    }
+    void add(Sequence s) {
+        for (int i = 0; i < s.n; i++) pos.push_back(s.from + i);
+        first.push_back(int(pos.size()));
+        slot.push_back(int(slot.size()));
     }
     int n() const { return int(pos.size()); }
     int seqs() const { return int(slot.size()); }

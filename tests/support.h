@@ -11,22 +11,28 @@
 #include "../engine/json.h"
 #include "../engine/safetensors.h"
 #include "../kernels/cuda/families.h"
+#include "../kernels/cuda/library.h"
 #include "../models/session.h"
 #include "files.h"
 
 // Where the committed files of the tests lie.
 inline std::string here(const std::string& name) { return std::string(DD_TESTS) + "/" + name; }
 
-// The CUDA kernels, executed on the CPU (or in `make test-gpu` by a GPU); one_order: a row's numbers do not depend on
-// what goes with it.
+// Our own CUDA kernels, executed on the CPU (or in `make test-gpu` by a GPU); one_order: a row's numbers do not depend
+// on what goes with it.
 inline const Kernels& cuda_kernels(bool one_order = false) {
 #ifdef DD_ON_GPU
-    return cuda(0, one_order);
-#else
-    static const Kernels fast = cuda_on_cpu::table("cuda on the CPU", false);
-    static const Kernels one = cuda_on_cpu::table("cuda on the CPU, one order", true);
-    return one_order ? one : fast;
+    cuda(0, true); // opens the device
 #endif
+    static const Kernels fast = DD_CUDA::table("cuda on the CPU", false);
+    static const Kernels one = DD_CUDA::table("cuda on the CPU, one order", true);
+    return one_order ? one : fast;
+}
+// The same with products by cuBLASLt, or on the CPU by what stands for it.
+inline const Kernels& library_kernels() {
+    cuda_kernels();
+    static const Kernels k = DD_CUDA::table("cuda with a library", false, true);
+    return k;
 }
 
 // Every kernel path that this machine runs, the reference first.

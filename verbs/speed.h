@@ -3,8 +3,9 @@
 #include "../kernels/probe.h"
 #include "../models/session.h"
 
-// The probe that this session's products are limited by.
+// The probes that this session's products, and its reading, are limited by.
 probe::Limit compute_limit(const Session&);
+probe::Limit bandwidth_limit(const Session&);
 
 // "1234 tokens/s, 680 GFLOP/s: 74 % of the 920 that this machine does (bf16, avx512+bf16, 2 threads)". flops: counted
 // from shapes (models/work.h). The probe is read now, the best of five: a neighbour that went or came since makes the

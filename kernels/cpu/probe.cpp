@@ -131,17 +131,19 @@ double own_seconds() {
 
 namespace probe {
 
+static double wall() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 double now() {
     timespec t;
     clock_gettime(threads() == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
     return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
 }
 
-double bf16() { return rate(0, chains_bf16, 400000, 24 * 64); }
-double f32() { return rate(1, chains_f32, 400000, 24 * 32); }
-double f32_256() { return rate(2, chains_f32_256, 800000, 12 * 16); }
-
-double bandwidth() {
+static double read_bf16() { return rate(0, chains_bf16, 400000, 24 * 64); }
+static double read_f32() { return rate(1, chains_f32, 400000, 24 * 32); }
+static double read_f32_256() { return rate(2, chains_f32_256, 800000, 12 * 16); }
+static double read_bandwidth() {
     const char* data = buffer();
     if (!data) return 0;
     int n = threads();
@@ -149,6 +151,9 @@ double bandwidth() {
     parallel(n, [&](int i, int) { read(data + buffer_bytes / n / 512 * 512 * i, buffer_bytes / n / 512 * 512); });
     return double(buffer_bytes) / (now() - start) / 1e9;
 }
+
+const Probe bf16{"bf16", read_bf16}, f32{"f32", read_f32}, f32_256{"f32 (256-bit)", read_f32_256};
+const Probe bandwidth{"bandwidth", read_bandwidth, true};
 
 void release() {
     if (data) munmap(mapped, buffer_bytes + huge);
@@ -167,26 +172,28 @@ double others_seconds() {
 
 Timing measure(const std::function<void()>& f, Limit limit, int wanted, double least) {
     static std::map<Limit, double> best;
+    auto now = [&] { return limit->host ? probe::now() : wall(); };
     f();
     double start = now();
     f();
     double once = now() - start, patience = std::max(20.0, 6 * wanted * std::max(least, once));
     int repeat = std::max(1, int(std::ceil(least / once)));
-    auto begun = std::chrono::steady_clock::now();
+    double begun = wall();
     std::vector<double> times, work;
     Timing t;
     while (int(times.size()) < wanted) {
-        if (std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count() > patience) break;
-        double others = others_seconds(), from = now(), before = limit();
+        if (wall() - begun > patience) break;
+        double others = others_seconds(), from = now(), before = limit->read();
         start = now();
         for (int i = 0; i < repeat; i++) f();
-        double seconds = now() - start, after = limit(), low = std::min(before, after), high = std::max(before, after);
+        double seconds = now() - start, after = limit->read();
+        double low = std::min(before, after), high = std::max(before, after);
         others = others_seconds() - others;
         double& top = best[limit];
         top = std::max(top, high);
         // A tick of /proc/stat is 10 ms: less than two of them say nothing.
-        bool alone = threads() == 1 || others < 0.02 || others < 0.03 * (now() - from) * threads();
-        bool steady = low > 0.9 * high && (limit == bandwidth || low > 0.88 * top);
+        bool alone = !limit->host || threads() == 1 || others < 0.02 || others < 0.03 * (now() - from) * threads();
+        bool steady = low > 0.9 * high && (limit->bytes || low > 0.88 * top);
         if (!alone || !steady) {
             t.rejected++;
             std::this_thread::sleep_for(std::chrono::milliseconds(100));

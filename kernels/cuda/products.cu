@@ -3,6 +3,7 @@
 // A weight stays as it is stored, in planes where it is in blocks. A second copy is made only of what no product can
 // read: floats of another type than the operand's, turned or scaled ones (adapters). It is (out, in), row after row.
 #include "families.h"
+#include "library.h"
 #include "products.h"
 
 namespace DD_CUDA {
@@ -53,11 +54,15 @@ void add_segments(Work& w, Output& o, const Product& p, const Tensor& a, bool tu
     }
 }
 
-void multiply(const Product* ps, int n, const Tensor& x, bool thin) {
+struct Ways {
+    bool thin, library; // beside tiles
+};
+
+void multiply(const Product* ps, int n, const Tensor& x, Ways ways) {
     if (!x.rows) return;
     require(n <= 4, "cuda: %d products at once", n);
     if (x.type == Type::f32) return plain_products(ps, n, x);
-    if (thin && thin_products(ps, n, x)) return;
+    if (ways.thin && thin_products(ps, n, x)) return;
     Work w{};
     w.rows = x.rows;
     int segments = 0;
@@ -66,6 +71,7 @@ void multiply(const Product* ps, int n, const Tensor& x, bool thin) {
             block_product(*p, x);
             continue;
         }
+        if (ways.library && library_matmul(*p, x)) continue;
         Output& o = w.outputs[w.n++];
         o = {numbers(p->y), Output::write, 1, p->w->out, segments, segments};
         add_segments(w, o, *p, x, false);
@@ -73,12 +79,14 @@ void multiply(const Product* ps, int n, const Tensor& x, bool thin) {
     }
     if (w.n) tile_products(w);
 }
-void matmul(const Product* ps, int n, Tensor x) { multiply(ps, n, x, true); }
-void matmul_one_order(const Product* ps, int n, Tensor x) { multiply(ps, n, x, false); }
+template <bool thin, bool library> void matmul(const Product* ps, int n, Tensor x) {
+    multiply(ps, n, x, {thin, library});
+}
 
-void matmul_dx(Tensor dx, const Product* ps, int n) {
+template <bool library> void matmul_dx(Tensor dx, const Product* ps, int n) {
     if (!dx || !dx.rows || !n) return;
     if (ps[0].y.type == Type::f32) return plain_dx(dx, ps, n);
+    if (library && library_dx(dx, ps, n)) return;
     Work w{};
     w.n = 1, w.rows = dx.rows;
     w.outputs[0] = {numbers(dx), Output::give, 1, dx.cols, 0, 0};
@@ -86,9 +94,10 @@ void matmul_dx(Tensor dx, const Product* ps, int n) {
     tile_products(w);
 }
 
-void matmul_dw(Tensor dw, Tensor dy, Tensor x, float s) {
+template <bool library> void matmul_dw(Tensor dw, Tensor dy, Tensor x, float s) {
     if (!dw || !x.rows) return;
     if (x.type == Type::f32) return plain_dw(dw, dy, x, s);
+    if (library && library_dw(dw, dy, x, s)) return;
     Work w{};
     w.n = 1, w.rows = dy.cols;
     w.outputs[0] = {numbers(dw), Output::add, s, x.cols, 0, 1};
@@ -99,8 +108,11 @@ void matmul_dw(Tensor dw, Tensor dy, Tensor x, float s) {
 
 } // namespace
 
-void products(Kernels& k, bool one_order) {
-    k.pack = pack, k.matmul = one_order ? matmul_one_order : matmul, k.matmul_dx = matmul_dx, k.matmul_dw = matmul_dw;
+void products(Kernels& k, bool one_order, bool library) {
+    k.pack = pack;
+    k.matmul = library ? matmul<true, true> : one_order ? matmul<false, false> : matmul<true, false>;
+    k.matmul_dx = library ? matmul_dx<true> : matmul_dx<false>;
+    k.matmul_dw = library ? matmul_dw<true> : matmul_dw<false>;
 }
 
 } // namespace DD_CUDA

@@ -16,14 +16,15 @@ DD_KERNELS(K)
 
 } // namespace none
 
-Kernels table(const char* name, bool one_order) {
+Kernels table(const char* name, bool one_order, bool library) {
     Kernels k = {name, true, &memory, &recorder,
 #define K(name, args) none::name,
                  DD_KERNELS(K)
 #undef K
     };
-    moving(k), rows(k), head(k), edits(k), optimizer(k), products(k, one_order), attention(k), convolution(k);
-    linear_attention(k);
+    moving(k), rows(k), head(k), edits(k), optimizer(k), products(k, one_order, library && !one_order);
+    attention(k), convolution(k), linear_attention(k);
+    k.limits = &limits;
     return k;
 }
 

@@ -7,6 +7,7 @@
 #include <map>
 #include "../blocks.h"
 #include "../families.h"
+#include "../library.h"
 
 void cuda_check(cudaError_t status, const char* what) {
     if (status == cudaSuccess) return;
@@ -129,8 +130,18 @@ void open(int number) {
     device = number;
     cuda_check(cudaSetDevice(number), "choosing the device");
     cuda_check(cudaStreamCreateWithFlags(&work, cudaStreamNonBlocking), "a stream");
-    names[0] = format("cuda (%s, sm_%d%d)", p.name, p.major, p.minor);
-    names[1] = names[0] + ", one order";
+    std::string card = format("cuda (%s, sm_%d%d)", p.name, p.major, p.minor);
+    names[1] = card + ", one order, products by own kernels";
+    names[0] = card + ", products by ";
+}
+
+// The table's name says who multiplies.
+Kernels table_of(bool one_order) {
+    if (one_order) return table(names[1].c_str(), true);
+    bool library = *library_name();
+    names[0] += library ? format("%s, of weights in blocks and up to 8 rows by own kernels", library_name())
+                        : "own kernels: no libcublasLt.so.13 or .12 that starts";
+    return table(names[0].c_str(), false, library);
 }
 
 } // namespace
@@ -159,6 +170,7 @@ void drop(void* recorded) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(re
 
 } // namespace
 
+const ProbeSizes probe_sizes = {size_t(1) << 30, 8192, 2112, 2000};
 const Recorder recorder = {begin_recording, end_recording, replay, drop};
 
 } // namespace DD_CUDA
@@ -168,9 +180,9 @@ const Kernels& cuda(int number, bool one_order) {
     static Kernels tables[2];
     if (opened < 0) {
         DD_CUDA::open(number);
-        for (int one : {0, 1}) tables[one] = DD_CUDA::table(DD_CUDA::names[one].c_str(), one);
         opened = number;
     }
     require(opened == number, "cuda: device %d is in use; %d was asked for as well", opened, number);
+    if (!tables[one_order].name) tables[one_order] = DD_CUDA::table_of(one_order);
     return tables[one_order];
 }

@@ -6,9 +6,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <functional>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <source_location>
@@ -308,12 +311,29 @@ template <auto kernel> std::string_view kernel_name() {
     return s.substr(0, s.find_first_of(";]"));
 }
 
+// The most dynamic shared memory that each kernel has been launched with; written when the process ends into the file
+// that DD_CUDA_SHARED names (make cuda-report: the compiler does not know it).
+struct SharedAsked {
+    std::map<std::string, size_t, std::less<>> most;
+    ~SharedAsked() {
+        FILE* f = getenv("DD_CUDA_SHARED") ? fopen(getenv("DD_CUDA_SHARED"), "w") : nullptr;
+        if (!f) return;
+        for (auto& [name, bytes] : most) fprintf(f, "%zu %s\n", bytes, name.c_str());
+        fclose(f);
+    }
+};
+inline SharedAsked shared_asked;
+
 inline void run_grid(std::string_view kernel, dim3 grid, dim3 block, size_t shared_bytes,
                      const std::function<void()>& call) {
     std::vector<uint32_t> order(size_t(grid.x) * grid.y * grid.z); // blocks run in any order too
     std::iota(order.begin(), order.end(), 0u);
     for (size_t i = order.size(), r = seed; i > 1; --i)
         std::swap(order[i - 1], order[(r = r * 6364136223846793005u + 1442695040888963407u) / 65536 % i]);
+    if (shared_bytes) {
+        size_t& most = shared_asked.most[std::string(kernel)];
+        most = std::max(most, shared_bytes);
+    }
     blockDim = block, gridDim = grid;
     Machine& m = machine();
     m.counted = {};
