@@ -95,7 +95,7 @@ tsan: deps                      ## the pool, training and generation under the t
 
 mutants: deps                   ## every planted bug of tests/mutants.txt, which the tests must see (MUTANTS='NAME ..': some)
 	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=0 $(BUILD)/tests/all $(BUILD)/kernels/cuda/none.o
-	@BUILD=$(BUILD) CXX="$(CXX)" scripts/mutants.py $(MUTANTS)
+	@BUILD=$(BUILD) CXX="$(CXX)" LDLIBS="$(LDLIBS)" scripts/mutants.py $(MUTANTS)
 
 test-gpu:                       ## the CUDA kernels and every golden on a GPU, and compute-sanitizer; into build/gpu.txt
 	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=1 $(BUILD)/tests/gpu
