@@ -237,6 +237,9 @@ void the_rest() {
                      [=] { k.pick(logp, dz, z, want, nullptr, 0); }});
     int* best = (int*)memory.take(head_rows * 4);
     cases.push_back({"argmax", "256 x 49152", 0, n, [=] { k.argmax(best, z); }});
+    Draw draw{1.44269504f, 50, 0.9};
+    draw.stream = (const uint64_t*)memory.take(head_rows * 8), draw.pos = draw.row = counting(head_rows);
+    cases.push_back({"sample", "256 x 49152, of the best 50 and of 0.9", 0, n, [=] { k.sample(best, z, draw); }});
     Tensor x = tensor(tokens, dim), y = tensor(tokens, dim), v = tensor(1, dim);
     Tensor s = tensor(1, heads), ds = tensor(1, heads);
     double m = double(x.bytes());

@@ -42,6 +42,17 @@ static void argmax(int* best, Tensor z) {
     });
 }
 
+// Few rows, and little beside what gave the logits: the reference's, on every thread.
+static void sample(int* next, Tensor z, const Draw& d) {
+    each_row(z.rows, z.cols, [&](int i) {
+        Tensor row = z;
+        row.data = z.f() + size_t(i) * z.cols, row.rows = 1;
+        Draw one = d;
+        one.stream += i, one.row += i;
+        reference.sample(next + i, row, one);
+    });
+}
+
 // ---- edits
 
 static void scale_heads(Tensor y, Tensor x, Tensor s) {

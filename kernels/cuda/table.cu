@@ -22,8 +22,8 @@ Kernels table(const char* name, bool one_order) {
                  DD_KERNELS(K)
 #undef K
     };
-    moving(k), rows(k), head(k), edits(k), optimizer(k), products(k, one_order), attention(k), convolution(k);
-    linear_attention(k);
+    moving(k), rows(k), head(k), sampling(k), edits(k), optimizer(k), products(k, one_order), attention(k);
+    convolution(k), linear_attention(k);
     return k;
 }
 

@@ -119,6 +119,7 @@ inline uint32_t __byte_perm(uint32_t x, uint32_t y, uint32_t selector) {
     for (int i = 0; i < 4; i++) r |= (bytes >> (selector >> i * 4 & 7) * 8 & 0xff) << i * 8;
     return uint32_t(r);
 }
+inline uint64_t __umul64hi(uint64_t x, uint64_t y) { return uint64_t((unsigned __int128)x * y >> 64); }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline float __expf(float x) { return std::exp(x); }
 inline float __logf(float x) { return std::log(x); }
