@@ -140,6 +140,10 @@ $(BUILD)/gpu_tests/%.o: tests/%.cpp
 $(BUILD)/cuda.flag: always
 	@mkdir -p $(@D)
 	@echo '$(CUDA)' | cmp -s - $@ || echo '$(CUDA)' > $@
+# Newer than what was compiled at another commit.
+$(BUILD)/version.flag: always
+	@mkdir -p $(@D)
+	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
 always:
 
 # Fuzz targets, for scripts/fuzz.sh: clang brings their main().
@@ -178,7 +182,8 @@ $(BUILD)/on_cpu/%.o: %.cpp
 
 $(BUILD)/tests/%.o: EXTRA = -Wno-unknown-pragmas -DDD_CUDA=cuda_on_cpu -DDD_TESTS='"$(CURDIR)/tests"' -DDD_BINARY='"$(CURDIR)/dd"'
 $(BUILD)/train/mpi/mpi.o: EXTRA = -DOMPI_SKIP_MPICXX -DMPICH_SKIP_MPICXX $(filter -I%,$(MPI_FLAGS))
-$(BUILD)/train/run_folder.o: EXTRA = -DDD_VERSION='"$(VERSION)"' -DDD_FLAGS='"$(CXXFLAGS)"'
+$(BUILD)/train/build.o: $(BUILD)/version.flag
+$(BUILD)/train/build.o: EXTRA = -DDD_VERSION='"$(VERSION)"' -DDD_FLAGS='"$(CXXFLAGS)"'
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
