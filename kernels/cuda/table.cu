@@ -17,7 +17,7 @@ DD_KERNELS(K)
 } // namespace none
 
 Kernels table(const char* name, bool one_order) {
-    Kernels k = {name, true, &memory, &recorder,
+    Kernels k = {name, true, &memory, &recorder, &collective,
 #define K(name, args) none::name,
                  DD_KERNELS(K)
 #undef K

@@ -28,11 +28,11 @@ inline int __syncthreads_or(int vote, cuda_cpu::Where where = cuda_cpu::Where::c
     int& votes = m.votes[m.current->barriers++ % 2];
     [[maybe_unused]] char& order = m.order[m.current->barriers % 2];
     CUDA_CPU_TSAN(__tsan_release(&order);)
-    votes |= vote != 0;
+    std::atomic_ref(votes).fetch_or(vote != 0, std::memory_order_relaxed); // for ThreadSanitizer: nobody is in a hurry
     m.wait_in("__syncthreads_or", where);
     m.suspend();
     CUDA_CPU_TSAN(__tsan_acquire(&order);)
-    return votes;
+    return std::atomic_ref(votes).load(std::memory_order_relaxed);
 }
 
 inline void __syncwarp(uint32_t mask = ~0u, cuda_cpu::Where where = cuda_cpu::Where::current()) {
