@@ -2,6 +2,8 @@
 // of a probe taken in the same second, and a figure measured beside a busy neighbour is dropped.
 #pragma once
 #include <functional>
+#include <string>
+#include <vector>
 
 namespace probe {
 
@@ -32,6 +34,9 @@ struct Timing {
 // else used more than 3 % of the processors meanwhile. With one thread the clock is its own processor time, and
 // neighbours do not count.
 Timing measure(const std::function<void()>& f, Limit, int wanted = 7, double least = 0.02);
+
+// Of this processor, those that the kernels ask about: "avx2", "avx512bf16" ...
+std::vector<std::string> instruction_sets();
 
 double now();                   // seconds of the clock that measure uses
 // Seconds of processor time that others have used since the machine started.
