@@ -96,7 +96,7 @@ tsan: deps                      ## the pool, training and generation under the t
 
 mutants: deps                   ## every planted bug of tests/mutants.txt, which the tests must see (MUTANTS='NAME ..': some)
 	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=0 $(BUILD)/tests/all $(BUILD)/kernels/cuda/none.o
-	@BUILD=$(BUILD) CXX="$(CXX)" scripts/mutants.py $(MUTANTS)
+	@BUILD=$(BUILD) CXX="$(CXX)" LDLIBS="$(LDLIBS)" scripts/mutants.py $(MUTANTS)
 
 test-gpu:                       ## the CUDA kernels and every golden on a GPU, and compute-sanitizer; into build/gpu.txt
 	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=1 dd $(BUILD)/tests/gpu
@@ -177,6 +177,10 @@ $(KIT)/bench: $(BENCH) $(KIT_LIB)
 $(BUILD)/cuda.flag: always
 	@mkdir -p $(@D)
 	@echo '$(CUDA)' | cmp -s - $@ || echo '$(CUDA)' > $@
+# Newer than what was compiled at another commit.
+$(BUILD)/version.flag: always
+	@mkdir -p $(@D)
+	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
 always:
 
 # Fuzz targets, for scripts/fuzz.sh: clang brings their main().
@@ -215,7 +219,8 @@ $(BUILD)/on_cpu/%.o: %.cpp
 
 $(BUILD)/tests/%.o: EXTRA = -Wno-unknown-pragmas -DDD_CUDA=cuda_on_cpu -DDD_TESTS='"$(CURDIR)/tests"' -DDD_BINARY='"$(CURDIR)/dd"'
 $(BUILD)/train/mpi/mpi.o: EXTRA = -DOMPI_SKIP_MPICXX -DMPICH_SKIP_MPICXX $(filter -I%,$(MPI_FLAGS))
-$(BUILD)/train/run_folder.o: EXTRA = -DDD_VERSION='"$(VERSION)"' -DDD_FLAGS='"$(CXXFLAGS)"'
+$(BUILD)/train/build.o: $(BUILD)/version.flag
+$(BUILD)/train/build.o: EXTRA = -DDD_VERSION='"$(VERSION)"' -DDD_FLAGS='"$(CXXFLAGS)"'
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -307,6 +307,9 @@ void the_rest() {
     add("pick", logits + ", with its gradient", 0, 1.5 * n, [=] { k.pick(logp, dz, z, want, nullptr, 0); });
     int* best = room(size_t(head_rows));
     add("argmax", logits, 0, n, [=] { k.argmax(best, z); });
+    Draw draw{1.44269504f, 50, 0.9};
+    draw.stream = (const uint64_t*)room(2 * size_t(head_rows)), draw.pos = draw.row = numbers(head_rows, head_rows);
+    add("sample", logits + ", of the best 50 and of 0.9", 0, n, [=] { k.sample(best, z, draw); });
     Tensor x = tensor(tokens, dim), y = tensor(tokens, dim), v = tensor(1, dim);
     Tensor s = tensor(1, dim / head), ds = tensor(1, dim / head);
     double m = double(x.bytes());

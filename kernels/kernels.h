@@ -1,6 +1,7 @@
 // kernels.h - a backend is a table of functions.
 // The CPU's is the scalar reference, overlaid by whatever this machine does better. The GPU's stands alone.
 #pragma once
+#include "collective.h"
 #include "list.h"
 
 // Work that is remembered once and done again as a whole, where launching its parts costs more than doing them. What is
@@ -23,6 +24,7 @@ struct Kernels {
     bool bf16;              // has bf16 dot products: the default of --precision
     const Memory* memory;   // where its tensors are
     const Recorder* recorder;       // null: nothing is gained by it
+    const Collective* collective;   // null: what several processes add up goes through their memory
 #define K(name, args) void(*name) args;
     DD_KERNELS(K)
 #undef K

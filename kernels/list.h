@@ -72,6 +72,17 @@ struct DeltaRule {
 
 enum class Gate { silu, gelu_tanh, sigmoid };
 
+// How tokens are drawn from logits: softmax(z / temperature) over the top_k best, of these over the fewest that make up
+// top_p of the sum, of these over those that have min_p of the best one's probability.
+struct Draw {
+    float scale = 0;                // log2(e) / temperature, at most 1e30
+    int top_k = 0;                  // 0: all
+    double top_p = 1, min_p = 0;
+    uint64_t seed = 0;
+    const uint64_t* stream = nullptr;       // [n] of each row of logits: which sequence draws
+    const int *pos = nullptr, *row = nullptr;   // [n] logits i are of row row[i] of a pass; the token will stand at
+};                                              // pos[row[i]] + 1. The number drawn depends on seed, stream and place
+
 struct AdamW { float lr, beta1, beta2, eps, decay; int step; };         // step counts from 1
 
 #define DD_KERNELS(K) \
@@ -125,6 +136,7 @@ struct AdamW { float lr, beta1, beta2, eps, decay; int step; };         // step 
                                                                     /* logp = log softmax(z)[want]; dz = s its gradient,  */ \
                                                                     /* through the softcap c (0: none) that made z        */ \
   K(argmax,      (int* best, Tensor z))                             /* the first of the largest of each row; NaN is none  */ \
+  K(sample,      (int* next, Tensor z, const Draw& d))              /* a token drawn for each row: see ref_sample.cpp     */ \
   /* edits */ \
   K(scale_heads, (Tensor y, Tensor x, Tensor s))                    /* head h of every row times s[h]                     */ \
   K(scale_heads_back, (Tensor dx, Tensor ds, Tensor dy, Tensor x, Tensor s)) \

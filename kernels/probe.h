@@ -2,6 +2,8 @@
 // of a probe taken in the same second, and a figure measured beside a busy neighbour is dropped.
 #pragma once
 #include <functional>
+#include <string>
+#include <vector>
 
 namespace probe {
 
@@ -35,6 +37,9 @@ struct Timing {
 // else used more than 3 % of the processors meanwhile. With one thread the clock is its own processor time, and
 // neighbours do not count; nor do they where the limit is a device's.
 Timing measure(const std::function<void()>& f, Limit, int wanted = 7, double least = 0.02);
+
+// Of this processor, those that the kernels ask about: "avx2", "avx512bf16" ...
+std::vector<std::string> instruction_sets();
 
 double now();                   // seconds of the clock that measure uses on the host
 // Seconds of processor time that others have used since the machine started.

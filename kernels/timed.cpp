@@ -31,7 +31,7 @@ template <Name name, auto member, class... Args> constexpr auto wrap(void (*Kern
 const Kernels& timed(const Kernels& k) {
     static Kernels table;
     under = k;
-    table = {k.name, k.bf16, k.memory, nullptr,
+    table = {k.name, k.bf16, k.memory, nullptr, k.collective,
 #define K(name, args) wrap<k_##name, &Kernels::name>(&Kernels::name),
              DD_KERNELS(K)
 #undef K

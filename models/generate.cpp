@@ -4,7 +4,6 @@
 #include <cmath>
 #include <deque>
 #include "../kernels/parallel.h"
-#include "../kernels/random.h"
 #include "../engine/replay.h"
 #include "session.h"
 
@@ -22,44 +21,22 @@ struct Live {                       // a request that holds a slot
     std::string pending;            // text not yet given out: it may be the beginning of a stop string
 };
 
-// The next token. logits: [vocabulary], changed in place.
-int sample(float* z, int n, const Sampling& s, const std::vector<int>& before, uint64_t stream) {
-    if (s.repeat_penalty != 1) {    // Keskar et al. 2019, section 4.1, on every token so far
-        std::vector<int> seen = before;
-        std::sort(seen.begin(), seen.end());
-        seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
-        for (int id : seen) z[id] = z[id] > 0 ? z[id] / float(s.repeat_penalty) : z[id] * float(s.repeat_penalty);
-    }
-    if (s.temperature <= 0) return int(std::max_element(z, z + n) - z);
-    struct Candidate { float z; int id; };
-    std::vector<Candidate> all(n);
-    for (int i = 0; i < n; i++) all[i] = {std::isnan(z[i]) ? -INFINITY : z[i], i};      // sorting needs an order
-    auto better = [](const Candidate& a, const Candidate& b) { return a.z != b.z ? a.z > b.z : a.id < b.id; };
-    size_t keep = s.top_k > 0 && s.top_k < n ? size_t(s.top_k) : size_t(n);
-    if (keep < all.size()) {
-        std::nth_element(all.begin(), all.begin() + long(keep), all.end(), better);
-        all.resize(keep);
-    }
-    std::sort(all.begin(), all.end(), better);
-    std::vector<double> p(all.size());
-    double sum = 0;
-    for (size_t i = 0; i < all.size(); i++) sum += p[i] = std::exp((double(all[i].z) - all[0].z) / s.temperature);
-    double kept = 0;
-    size_t end = 0;
-    while (end < p.size() && (end == 0 || (kept < s.top_p * sum && p[end] >= s.min_p * p[0]))) kept += p[end++];
-    double u = Random(s.seed, stream, uint32_t(before.size())).uniform53() * kept;
-    size_t i = 0;
-    while (i + 1 < end && u >= p[i]) u -= p[i++];
-    return all[i].id;
+// Keskar et al. 2019, section 4.1, on every token so far.
+void penalise(float* z, double penalty, std::vector<int> seen) {
+    std::sort(seen.begin(), seen.end());
+    seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
+    for (int id : seen) z[id] = z[id] > 0 ? z[id] / float(penalty) : z[id] * float(penalty);
 }
 
 // One pass over all slots that have something to do.
 struct Step {
     std::vector<int> last, who;     // the last rows of those whose next token is wanted, and their slots
     std::vector<size_t> requests;   // of these slots
+    std::vector<uint64_t> streams;  // whose random numbers they draw
     bool decoding = false;          // every sequence brings one token, and wants one
     Rows rows;                      // where the kernels read them
     const int* at = nullptr;
+    const uint64_t* stream = nullptr;
     size_t end = 0;                 // of the scratch that they take
 };
 
@@ -181,7 +158,7 @@ struct Generator {
         Cache cache(states, slots, room, prompt_tokens_a_pass);
 
         Replays replays(s.k, scratch);
-        const bool follows = greedy() && !memory.host;
+        const bool follows = !penalises() && !memory.host;
 
         Batch b;
         Step step, before;
@@ -203,6 +180,7 @@ struct Generator {
                 if (n == left) {
                     step.last.push_back(b.tokens() - 1);
                     step.who.push_back(i), step.requests.push_back(l.request);
+                    step.streams.push_back(requests[l.request].stream);
                 }
             }
             if (b.tokens() == 0) break;
@@ -210,25 +188,36 @@ struct Generator {
             auto begun = Clock::now();
             step.decoding = b.tokens() == int(step.who.size());
             if (follows && step.decoding && before.decoding && step.requests == before.requests) {
-                step.rows = before.rows, step.at = before.at, step.end = before.end;    // they have followed
+                step.rows = before.rows, step.at = before.at, step.stream = before.stream;
+                step.end = before.end;                      // they have followed
                 scratch.used = step.end;
             } else {
                 scratch.rewind(0);
-                step.rows = b.rows(scratch), step.at = scratch.put(step.last), step.end = scratch.used;
+                step.rows = b.rows(scratch), step.at = scratch.put(step.last);
+                step.stream = scratch.put(step.streams), step.end = scratch.used;
             }
             auto walk = [&] { return walk_of(step, scratch, cache); };
             Tensor out = step.decoding ? replays(int(step.who.size()), walk) : walk();
-            if (out) choose(out, step.who, scratch);
+            if (out) choose(out, step, scratch);
             stats.passes++;
             if (prompts) stats.prompt_seconds += since(begun), stats.prompt_passes++;
         }
         stats.seconds = since(start);
     }
 
-    bool greedy() const { return o.sampling.temperature <= 0 && o.sampling.repeat_penalty == 1; }
+    bool penalises() const { return o.sampling.repeat_penalty != 1; }
 
-    // The logits of the sequences whose next token is wanted; greedily, these tokens and their log-probabilities
-    // [2, n]. Where every sequence is decoding, ids and positions become the next pass's.
+    // The token that follows each row of logits, wherever they are.
+    void next(const Kernels& k, int* chosen, Tensor z, const uint64_t* stream, const int* pos, const int* row) {
+        const Sampling& by = o.sampling;
+        if (by.temperature <= 0) return k.argmax(chosen, z);
+        k.sample(chosen, z, {float(std::min(1.4426950408889634 / by.temperature, 1e30)), by.top_k, by.top_p, by.min_p,
+                             by.seed, stream, pos, row});
+    }
+
+    // The tokens that follow the sequences whose next one is wanted, and their log-probabilities [2, n]; where a
+    // repeat penalty has its say first, the logits. Where every sequence is decoding, ids and positions become the next
+    // pass's.
     Tensor walk_of(const Step& step, Arena& scratch, Cache& cache) {
         Pass p{s.k, scratch, step.rows, s.operand};
         p.edits = s.edits.empty() ? nullptr : &s.edits;
@@ -237,35 +226,36 @@ struct Generator {
         int n = int(step.who.size());
         if (!n) return {};
         Tensor z = logits(p, select(p, h, step.at, n), s.model->head());
-        if (!greedy()) return z;
+        if (penalises()) return z;
         Tensor both = p.make(2, n, Type::f32);
-        int* best = (int*)both.data;
-        s.k.argmax(best, z);
-        s.k.pick(both.slice(1, 1), {}, z, best, nullptr, 0);
-        if (step.decoding && !memory.host) s.k.follow((int*)step.rows.ids, (int*)step.rows.pos, best, n);
+        int* chosen = (int*)both.data;
+        next(s.k, chosen, z, step.stream, step.rows.pos, step.at);
+        s.k.pick(both.slice(1, 1), {}, z, chosen, nullptr, 0);
+        if (step.decoding && !memory.host) s.k.follow((int*)step.rows.ids, (int*)step.rows.pos, chosen, n);
         return both;
     }
 
-    void choose(Tensor out, const std::vector<int>& who, Arena& scratch) {
+    void choose(Tensor out, const Step& step, Arena& scratch) {
+        const std::vector<int>& who = step.who;
         int n = int(who.size());
-        if (greedy()) {
+        if (!penalises()) {
             const float* both = get(memory, out, logit_numbers);
             for (int i = 0; i < n; i++) took(who[i], ((const int*)both)[i], both[n + i]);
             return;
         }
-        Tensor z = out, own = z;
-        if (o.sampling.repeat_penalty != 1) {   // logprobs are the model's own, so the penalty acts on a copy
-            own = scratch.make(z.rows, z.cols);
-            s.k.copy(own, z);
-        }
-        std::vector<int> want(n);
-        float* numbers = (float*)get(memory, own, logit_numbers);       // the process's own by now, or a copy
+        // The process chooses, from a copy: logprobs are the model's own.
+        Tensor own = out;
+        if (memory.host) own = scratch.make(n, out.cols), s.k.copy(own, out);
+        own.data = (float*)get(memory, own, logit_numbers);
+        std::vector<int> want(n), pos(n), row(n);
         parallel(n, [&](int i, int) {
-            const Live& l = live[who[i]];
-            want[i] = sample(numbers + size_t(i) * z.cols, z.cols, o.sampling, l.ids, requests[l.request].stream);
+            const std::vector<int>& before = live[who[i]].ids;
+            penalise(own.f() + size_t(i) * own.cols, o.sampling.repeat_penalty, before);
+            pos[i] = int(before.size()) - 1, row[i] = i;
         });
+        next(memory.host ? s.k : cpu(), want.data(), own, step.streams.data(), pos.data(), row.data());
         Tensor logp = scratch.make(n, 1);
-        s.k.pick(logp, {}, z, scratch.put(want), nullptr, 0);
+        s.k.pick(logp, {}, out, scratch.put(want), nullptr, 0);
         const float* of = get(memory, logp, logp_numbers);
         for (int i = 0; i < n; i++) took(who[i], want[i], of[i]);
     }

@@ -16,6 +16,7 @@ import sys
 
 build, here = os.environ.get("BUILD", "build"), "kernels/cuda"
 cxx = os.environ.get("CXX", "g++").split()
+libraries = os.environ.get("LDLIBS", "-lpcre2-8 -lutf8proc -lpthread").split()
 flags = "-std=c++20 -O1 -w -ffp-contract=off -pthread -Wno-unknown-pragmas -DDD_CUDA=cuda_on_cpu".split()
 
 
@@ -49,6 +50,7 @@ def run(command, **how):
 def objects(compiled):
     """What the tests of kernels are linked from, without the shipped object of what was compiled anew."""
     lib = [f for room in "kernels kernels/cpu engine models train eval verbs".split() for f in glob.glob(f"{build}/{room}/*.o")]
+    lib += sorted(glob.glob(f"{build}/train/mpi/*.o"), key=os.path.getmtime)[-1:]       # with MPI or without: the newest
     gpu = [f for f in glob.glob(f"{build}/kernels/cuda/*.o") if f.endswith("/none.o")]
     tests = glob.glob(f"{build}/tests/cuda*.o") + [f"{build}/tests/kernels_bench.o"]
     on_cpu = glob.glob(f"{build}/on_cpu/{here}/*.o") + glob.glob(f"{build}/on_cpu/{here}/on_cpu/*.o") \
@@ -64,7 +66,7 @@ def caught(name, file, compiled, tests, old, new):
         sys.exit(f"{name} does not compile:\n{made.stderr}")
     program = f"{folder}/test"
     made = run(cxx + ["-no-pie", f"{folder}/mutant.o", *objects(compiled), "-o", program, "-lgtest", "-lgtest_main",
-                      "-lpcre2-8", "-lutf8proc", "-lpthread"])
+                      *libraries])
     if made.returncode:
         sys.exit(f"{name} does not link:\n{made.stderr}")
     try:

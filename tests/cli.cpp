@@ -284,6 +284,16 @@ TEST_F(Cli, StdoutCarriesDataOnly) {
         };
         EXPECT_EQ(steady(again.out), steady(r.out));
     }
+    // Every device that --device takes is among those of env; where there is no GPU, it says why.
+    const Json env = parse_json(run_dd({"env", "--json"}).out, "env");
+    EXPECT_EQ(env["devices"][0], "cpu");
+    EXPECT_EQ(env["gpus"].empty(), !env["no_gpus"].get<std::string>().empty()) << env;
+    EXPECT_LE(env["devices"].size(), 1 + env["gpus"].size());
+    if (env["gpus"].empty())
+        expect_error({"score", "--quiet", "--model", model, "--input", rows, "--device", "cuda"}, Exit::no_resource,
+                     "--device cuda: " + env["no_gpus"].get<std::string>());
+    for (const Json& gpu : env["gpus"]) EXPECT_GT(gpu["memory_bytes"], 1u << 30) << gpu;
+    EXPECT_EQ(run_dd({"env"}).out.find("version "), 0u);
     // Standard input, and rows of ids, text and prompts beside each other.
     const Ran r = run_dd({"score", "--model", model, "--input", "-", "--json", "--quiet"},
                          {.input = "{\"text\":\"abc\",\"id\":7}\n{\"input_ids\":[1,2,3]}"});

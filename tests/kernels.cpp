@@ -1,6 +1,6 @@
 // kernels.cpp - every kernel of list.h, on every instruction set of this machine, against the scalar reference:
 // the same bytes on ragged shapes, whatever the number of threads and of rows that go together.
-#include "kernels.h"
+#include "draws.h"
 
 namespace {
 
@@ -360,6 +360,11 @@ void test_argmax(const Kernels& fast) {
             k.argmax(at.data(), z);
             for (int i = 0; i < 7; i++) best.f()[i] = float(at[size_t(i)]);
         });
+}
+
+void test_sample(const Kernels& fast) {
+    for (int cols : {1, 5, 77, 3000})
+        expect_same(fast, format("%d", cols), [&](const Kernels& k, Bench& b) { draw_all(k, b, cols); });
 }
 
 void test_scale_heads(const Kernels& fast) {

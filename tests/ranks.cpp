@@ -8,6 +8,7 @@
 #include <numeric>
 #include <set>
 #include <thread>
+#include "../kernels/parallel.h"
 #include "../kernels/random.h"
 #include "../train/run_folder.h"
 #include "tiny.h"
@@ -371,6 +372,108 @@ TEST_F(RanksOfDd, WhatIsNotANumberIsSaidOnce) {
     EXPECT_EQ(r.code, int(Exit::numerics)) << r.err;
     EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1) << r.err;
     EXPECT_NE(r.err.find("the first tensor that is not finite is"), r.err.npos) << r.err;
+}
+
+// ---- devices that reach each other
+
+// What NCCL does, by way of the ranks themselves: who uses it is tested here, on kernels that the CPU executes.
+Ranks* beside = nullptr;
+int sums = 0, leaves = 0;
+bool same_device = false;
+const Collective by_hand = {
+    [] { return std::string("a test"); },
+    [] { return std::string(); },
+    [] { return format("device %d", same_device ? 0 : beside->rank); },
+    [] { return std::string("group 7"); },
+    [](const std::string& identity, int rank, int size, const Watch&) -> void* {
+        return identity == "group 7" && rank == beside->rank && size == beside->size ? &sums : nullptr;
+    },
+    [](void* group, float* x, size_t n, const Watch&) {
+        const Memory& memory = *cuda_kernels().memory;
+        std::vector<float> v(n);
+        memory.download(v.data(), x, n * sizeof(float));
+        beside->sum(v.data(), n);
+        memory.upload(x, v.data(), n * sizeof(float));
+        ++*(int*)group;
+    },
+    [](void*) { leaves++; }};
+// One of them dies in the middle: the others see it by their watch alone.
+void sum_with_a_dead_one(void*, float*, size_t, const Watch& watch) {
+    if (beside->rank == 1) raise(SIGKILL);
+    for (;;) watch();
+}
+
+// Two steps of the tiny model on kernels with this collective; what was trained, and how gradients were summed.
+std::pair<std::vector<float>, std::string> two_steps(Ranks& ranks, const Collective* collective) {
+    Kernels k = cuda_kernels();
+    if (collective) k.collective = collective;
+    SessionOptions o;
+    o.model = tiny_model(), o.precision = "f32", o.quiet = true, o.kernels = &k;
+    Session s(o);
+    Dataset rows{{}, "rows", "sft"};
+    for (int i = 0; i < 4; i++) {
+        Sequence q;
+        for (int j = 0; j < 6 + 3 * i; j++) q.ids.push_back((i * 31 + j * j * 7 + 3) % s.model->vocabulary);
+        q.labels = q.ids;
+        rows.examples.push_back({{q}, i, i + 1});
+    }
+    TrainOptions t;
+    t.steps = 2, t.batch_size = 4, t.lora.rank = 2, t.lora.targets = {"all"}, t.optimizer.warmup = 0, t.ranks = &ranks;
+    std::vector<float> trained;
+    Trainer trainer(s, t, sft(), rows, {});
+    for (int i = 1; i <= 2; i++) trainer.step(i);
+    for (const Parameter& p : trainer.parameters())
+        for (const float v : get(trainer.memory(), *p.w)) trained.push_back(v);
+    return {trained, trainer.summed()};
+}
+
+// In new processes: none of the threads of this one is there.
+struct OneThread {
+    const int before = threads();
+    OneThread() { set_threads(1); }
+    ~OneThread() { set_threads(before); }
+};
+
+TEST(RanksOnDevices, SumFromDeviceToDeviceWhereTheyCan) {
+    const OneThread alone;
+    tiny_model();                               // made before there are several
+    EXPECT_NO_THROW(in_ranks(2, [](Ranks& ranks) {
+        beside = &ranks;
+        const auto by_cpu = two_steps(ranks, nullptr), direct = two_steps(ranks, &by_hand);
+        if (by_cpu.second != "by way of the CPU (rank 0: a CPU that plays a GPU has no others beside it)") return 1;
+        if (direct.second != "by a test, from device to device" || sums != 2 || leaves != 1) return 2;
+        if (by_cpu.first != direct.first) return 3;
+        same_device = true;
+        const auto both_on_one = two_steps(ranks, &by_hand);
+        if (both_on_one.second != "by way of the CPU (ranks 0 and 1 have the same device)" || sums != 2) return 4;
+        return both_on_one.first == direct.first ? 0 : 5;
+    }));
+}
+
+TEST(RanksOnDevices, ADeathInTheMiddleOfASumIsSeen) {
+    const OneThread alone;
+    const TempFolder t;
+    tiny_model();
+    std::string text;
+    const Exit code = error_of([&] {
+        in_ranks(2, [&](Ranks& ranks) {
+            beside = &ranks;
+            Collective dying = by_hand;
+            dying.sum = sum_with_a_dead_one;
+            try {
+                two_steps(ranks, &dying);
+            } catch (const LostRank& lost) {
+                if (lost.save && leaves == 0) t.put("saved", "");       // a group that broke is not left once more
+                throw;
+            }
+            return 0;
+        });
+    }, &text);
+    EXPECT_EQ(code, Exit::failed);
+    EXPECT_TRUE(text.starts_with("rank 1 of 2 (process ")) << text;
+    EXPECT_NE(text.find("was killed by signal 9 (Killed); the other ranks were stopped; this is a test"), text.npos)
+        << text;
+    EXPECT_TRUE(exists(t / "saved"));
 }
 
 // ---- the same under mpirun

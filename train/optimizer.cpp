@@ -1,5 +1,7 @@
 #include "optimizer.h"
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 double learning_rate(const OptimizerOptions& o, int step, int steps) {
     double done = step - 1, warmup = o.warmup >= 1 ? std::floor(o.warmup) : std::ceil(o.warmup * steps);
@@ -38,9 +40,37 @@ void Optimizer::zero_gradients() {
     for (Parameter& p : parameters_) k_.zero(gradient(p));
 }
 
-// By way of the process's memory, where they are not there: Ranks carries no other.
+Optimizer::~Optimizer() {
+    if (group_) k_.collective->leave(group_);
+}
+
+std::string Optimizer::meet(Ranks& ranks) {
+    if (ranks.size == 1 || memory_.host) return "in the memory of the processes";
+    const Collective* c = k_.collective;
+    const std::vector<std::string> names = ranks.gather(c->name()), whys = ranks.gather(c->missing()),
+                                   devices = ranks.gather(c->device());
+    std::string why;
+    for (size_t r = 0; r < names.size() && why.empty(); r++) {
+        const auto same = std::find(devices.begin(), devices.begin() + long(r), devices[r]);
+        if (names[r].empty()) why = format("rank %zu: %s", r, whys[r].c_str());
+        else if (same != devices.begin() + long(r))
+            why = format("ranks %zu and %zu have the same device", size_t(same - devices.begin()), r);
+    }
+    if (!why.empty()) return "by way of the CPU (" + why + ")";
+    const std::string identity = ranks.gather(ranks.rank == 0 ? c->identity() : "")[0];
+    group_ = c->join(identity, ranks.rank, ranks.size, [&] { ranks.watch(); });
+    return "by " + names[0] + ", from device to device";
+}
+
+// Ranks carries the numbers of the process's memory, and no others.
 void Optimizer::sum_gradients(Ranks& ranks) {
     if (ranks.size == 1) return;
+    if (group_) {
+        void* group = std::exchange(group_, nullptr);           // a sum that ends in the middle has given it up
+        k_.collective->sum(group, all_gradients_.f(), all_gradients_.count(), [&] { ranks.watch(); });
+        group_ = group;
+        return;
+    }
     std::vector<float> copy;
     float* all = const_cast<float*>(get(memory_, all_gradients_, copy));
     ranks.sum(all, all_gradients_.count());

@@ -24,7 +24,11 @@ class Optimizer {
 public:
     // Allocates gradients and moments for every parameter, zeroed.
     Optimizer(const Kernels&, Arena&, std::vector<Parameter>);
+    ~Optimizer();
     void zero_gradients();
+    // How sum_gradients will do it, in words: from device to device where every rank can; by way of the processes'
+    // memory where one cannot, and why. Said once, by all ranks.
+    std::string meet(Ranks&);
     void sum_gradients(Ranks&);             // over all ranks
     double gradient_norm() const;           // of all gradients together
     // One update with rate lr; gradients scaled so that their norm is at most max_grad_norm (0: any), as torch's
@@ -42,4 +46,5 @@ private:
     Tensor all_gradients_;                  // one after the other, each at a multiple of 64 bytes
     std::vector<Grad> gradients_;
     Tensor sum_;                            // a double
+    void* group_ = nullptr;                 // of the devices of all ranks; null: they do not reach each other
 };

@@ -137,6 +137,9 @@ class Shared : public Ranks {
 public:
     Shared(Area* area, int rank, int size) : Ranks(rank, size), area_(area) {}
     bool give_up(Exit code) override { return area_->lose(rank, code); }
+    void watch() const override {
+        if (area_->lost) throw LostRank(area_->code(), area_->saver == rank);
+    }
 
 protected:
     // Boxes are used in turn: when this one is written to again, all ranks have arrived at the next round, so have read
@@ -165,7 +168,7 @@ private:
             return area_->wake();
         }
         for (int tries = 0; area_->round == round; tries++) {
-            if (area_->lost) throw LostRank(area_->code(), area_->saver == rank);
+            watch();
             const timespec a_while{0, 50'000'000};
             if (tries < 100) sched_yield();
             else syscall(SYS_futex, (uint32_t*)&area_->round, FUTEX_WAIT, round, &a_while, nullptr, 0);

@@ -33,11 +33,13 @@ public:
     void meet();
 
     // Said by all ranks in the same order; each returns when all have said it, and throws LostRank when one cannot.
-    virtual void sum(float* x, size_t n);           // in place; what reduces by itself (NCCL) would override it
+    void sum(float* x, size_t n);                   // in place
     void sum(std::map<std::string, double>&);       // by name; a name that a rank lacks counts 0
     std::vector<std::string> gather(const std::string& mine);      // of every rank
     bool any(bool mine);
     void wait() { any(false); }
+    // Said by one alone, while it waits for the others elsewhere: throws LostRank when one of them is known to be lost.
+    virtual void watch() const {}
 
     // A rank that cannot go on says so, once, before it leaves. True for one of those that do: it says why.
     virtual bool give_up(Exit) { return true; }

@@ -250,12 +250,3 @@ void RunFolder::write_result(Trainer& t, Session& s) {
     else if (t.trains_adapter()) t.adapters().write(path + "/adapter");
     else write_edits(path, t.parameters(), t.memory());
 }
-
-Json build_description() {
-    std::ifstream cpuinfo("/proc/cpuinfo");
-    std::string processor;
-    for (std::string line; processor.empty() && std::getline(cpuinfo, line);)
-        if (line.starts_with("model name")) processor = line.substr(line.find(':') + 2);
-    return {{"version", DD_VERSION},  {"compiler", __VERSION__}, {"flags", DD_FLAGS},
-            {"processor", processor}, {"kernels", cpu().name},   {"threads", threads()}};
-}

@@ -207,6 +207,7 @@ void Trainer::allocate() {
     check_memory();
     ranks().wait();
     optimizer_ = std::make_unique<Optimizer>(s_.k, trained_, std::move(found_));
+    summed_ = optimizer_->meet(ranks());
     scratch_ = std::make_unique<Arena>(plan_.activations + plan_.activations / 8 + (size_t(8) << 20), memory());
     tape_ = std::make_unique<Tape>(plan_.gradients + plan_.gradients / 8 + (size_t(8) << 20), memory());
     tape_->recompute = options.recompute;
@@ -332,8 +333,7 @@ StepLog Trainer::step(int s) {
     });
     log.metrics["loss"] = log.loss;
     ranks().sum(log.metrics);
-    log.loss = log.metrics["loss"];
-    log.metrics.erase("loss");
+    log.loss = log.metrics.extract("loss").mapped();
     optimizer_->sum_gradients(ranks());
     log.grad_norm = optimizer_->gradient_norm();
     if (!std::isfinite(log.loss) || !std::isfinite(log.grad_norm)) explain_numerics(s, all, log.loss, log.grad_norm);

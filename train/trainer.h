@@ -50,6 +50,7 @@ public:
     StepLog step(int s);                        // s counts from 1; Exit::numerics when loss or gradients are not finite
     double validation_loss();                   // per target token, or per pair
     const MemoryPlan& plan() const { return plan_; }
+    const std::string& summed() const { return summed_; }       // how ranks add up gradients; known when allocated
     std::string reference() const;              // which reference DPO compares with, in words
     void check_memory() const;                  // Exit::no_resource if what plan() says is not to be had
     void allocate();                            // what plan() said; called by the first step
@@ -88,6 +89,7 @@ private:
     std::unique_ptr<Arena> scratch_;
     std::unique_ptr<Tape> tape_;
     MemoryPlan plan_;
+    std::string summed_;
     Order order_;
     int steps_ = 0;
     uint64_t total_ = 0;                        // positions of the order that the run covers

@@ -2,7 +2,9 @@
 #include <sys/utsname.h>
 #include <fstream>
 #include <map>
+#include "../kernels/devices.h"
 #include "../kernels/parallel.h"
+#include "../kernels/probe.h"
 #include "../train/ranks.h"
 #include "../train/run_folder.h"
 #include "common.h"
@@ -114,19 +116,21 @@ void verb::env(const Flags&) {
     uname(&u);
     Json out = build_description();
     out["system"] = std::string(u.sysname) + " " + u.release + " " + u.machine;
-    Json flags = Json::array();
-#if defined(__x86_64__)
-    for (auto [name, has] : {std::pair{"avx2", bool(__builtin_cpu_supports("avx2"))},
-                             {"fma", bool(__builtin_cpu_supports("fma"))},
-                             {"avx512f", bool(__builtin_cpu_supports("avx512f"))},
-                             {"avx512bw", bool(__builtin_cpu_supports("avx512bw"))},
-                             {"avx512vnni", bool(__builtin_cpu_supports("avx512vnni"))},
-                             {"avx512bf16", bool(__builtin_cpu_supports("avx512bf16"))}})
-        if (has) flags.push_back(name);
-#endif
-    out["instruction_sets"] = flags;
+    out["instruction_sets"] = probe::instruction_sets();
     out["memory_available_bytes"] = available_memory();
+    const Devices gpus = cuda_devices();
     out["devices"] = Json::array({"cpu"});
+    out["gpus"] = Json::array();
+    for (size_t i = 0; i < gpus.all.size(); i++) {
+        const Device& d = gpus.all[i];
+        if (d.unfit.empty()) out["devices"].push_back(format("cuda:%zu", i));
+        out["gpus"].push_back({{"name", d.name},
+                               {"memory_bytes", d.memory},
+                               {"compute_capability", format("%d.%d", d.major, d.minor)},
+                               {"unfit", d.unfit}});
+    }
+    out["no_gpus"] = gpus.why;
+    out["cuda_of_driver"] = gpus.driver;
     out["mpi"] = mpi_library();
     out["nlohmann_json"] = json_library();
     if (env_json) printf("%s\n", dump(out).c_str());

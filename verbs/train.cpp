@@ -340,6 +340,7 @@ void train_as(Ranks& ranks, const Flags& f) {
     }
     if (o.dry_run) return t.check_memory();
     t.allocate();
+    if (!o.model.session.quiet && ranks.size > 1) fprintf(stderr, "dd: gradients are summed %s\n", t.summed().c_str());
 
     const Json build = build_description(), files = hashes(*s);
     const char* precision = s->operand == Type::f32 ? "f32" : "bf16";

@@ -77,7 +77,7 @@ DD_KERNELS(K)
 }  // namespace none
 
 const Kernels nothing = {
-    "nothing", false, &host_memory, nullptr,
+    "nothing", false, &host_memory, nullptr, nullptr,
 #define K(name, args) none::name,
     DD_KERNELS(K)
 #undef K

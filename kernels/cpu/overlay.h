@@ -4,4 +4,5 @@
 #include "../kernels.h"
 #include "../parallel.h"
 #include "../quant.h"
+#include "draw.h"
 #include "groups.h"

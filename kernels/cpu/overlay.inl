@@ -19,7 +19,7 @@
 #include "delta_back.inl"
 
 static void overlay(Kernels& k) {
-    k = {k.name, k.bf16, k.memory, nullptr,
+    k = {k.name, k.bf16, k.memory, nullptr, nullptr,
 #define K(name, args) name,
          DD_KERNELS(K)
 #undef K

@@ -134,6 +134,21 @@ namespace probe {
 static double wall() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
+
+std::vector<std::string> instruction_sets() {
+    std::vector<std::string> all;
+#if defined(__x86_64__)
+    for (auto [name, has] : {std::pair{"avx2", bool(__builtin_cpu_supports("avx2"))},
+                             {"fma", bool(__builtin_cpu_supports("fma"))},
+                             {"avx512f", bool(__builtin_cpu_supports("avx512f"))},
+                             {"avx512bw", bool(__builtin_cpu_supports("avx512bw"))},
+                             {"avx512vnni", bool(__builtin_cpu_supports("avx512vnni"))},
+                             {"avx512bf16", bool(__builtin_cpu_supports("avx512bf16"))}})
+        if (has) all.push_back(name);
+#endif
+    return all;
+}
+
 double now() {
     timespec t;
     clock_gettime(threads() == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);

@@ -267,7 +267,7 @@ void adamw(Tensor w, Tensor m, Tensor v, Tensor g, float gs, const AdamW& a) {
 }  // namespace ref
 
 const Kernels reference = {
-    "scalar", false, &host_memory, nullptr,
+    "scalar", false, &host_memory, nullptr, nullptr,
 #define K(name, args) ref::name,
     DD_KERNELS(K)
 #undef K

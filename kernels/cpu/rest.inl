@@ -42,6 +42,30 @@ static void argmax(int* best, Tensor z) {
     });
 }
 
+// The weights here, the rest as any processor does it.
+static void sample(int* next, Tensor z, const Draw& d) {
+    float* weights = (float*)scratch(z.count() * 4 + 64);
+    each_row(z.rows, z.cols, [&](int i) {
+        const float* row = z.f() + size_t(i) * z.cols;
+        float* w = weights + size_t(i) * z.cols;
+        F most = set(-__builtin_inff());
+        each(0, size_t(z.cols), [&](size_t j, int n) BODY { most = max(before(n, load(row + j, n), most), most); });
+        float top = largest(most);
+        if (!__builtin_isfinite(top)) {
+            Tensor one = z;
+            one.data = (void*)row, one.rows = 1;
+            Draw of = d;
+            of.stream += i, of.row += i;
+            return reference.sample(next + i, one, of);
+        }
+        each(0, size_t(z.cols), [&](size_t j, int n) BODY {     // NaN becomes 0
+            F x = (load(row + j, n) - set(top)) * set(d.scale);
+            store(w + j, max(exp2(x) * set(0x1p42f), set(0)), n);
+        });
+        next[i] = ref::draw_by_weights(row, w, z.cols, top, d, i);
+    });
+}
+
 // ---- edits
 
 static void scale_heads(Tensor y, Tensor x, Tensor s) {

@@ -8,6 +8,7 @@ namespace DD_CUDA {
 void moving(Kernels&);
 void rows(Kernels&);
 void head(Kernels&);
+void sampling(Kernels&);
 void edits(Kernels&);
 void optimizer(Kernels&);
 void products(Kernels&, bool one_order, bool library);

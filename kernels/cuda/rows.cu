@@ -196,15 +196,6 @@ void rope(Tensor y, Tensor x, Tensor t, int head, int sign) {
     launch<rope_kernel>(groups_of(n, 256), 256, 0, fours(y), fours(x), fours(t), head, sign, turning, resting, n);
 }
 
-// Philox as random.h has it (ten rounds), on 32-bit registers.
-__device__ __forceinline__ void philox4(uint32_t (&c)[4], uint32_t k0, uint32_t k1) {
-    for (int round = 0; round < 10; round++) {
-        uint64_t a = uint64_t(0xD2511F53u) * c[0], b = uint64_t(0xCD9E8D57u) * c[2];
-        c[0] = uint32_t(b >> 32) ^ c[1] ^ k0, c[1] = uint32_t(b);
-        c[2] = uint32_t(a >> 32) ^ c[3] ^ k1, c[3] = uint32_t(a);
-        k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
-    }
-}
 struct Dropout {
     Numbers y, x;
     uint32_t bound;

@@ -7,7 +7,8 @@
 namespace DD_CUDA {
 
 extern const Memory memory;
-extern const Recorder recorder;     // CUDA graphs
+extern const Recorder recorder;         // CUDA graphs
+extern const Collective collective;     // NCCL
 
 extern const Limits limits;         // limits.cu
 
@@ -22,5 +23,16 @@ extern const ProbeSizes probe_sizes;
 // Room for the inside of one entry of the table, until the next entry that asks: all work of the process is one stream.
 // Always at the same place, since recorded work remembers where it was.
 void* workspace(size_t bytes);
+
+// What both say of a device that is full, and of one that has stopped answering.
+[[noreturn]] inline void no_memory_left(size_t more, size_t free) {
+    fail(Exit::no_resource,
+         "device memory: %.2f GB more are needed, %.2f GB are free; lower the batch, the length or the cache, or use "
+         "--recompute",
+         double(more) * 1e-9, double(free) * 1e-9);
+}
+[[noreturn]] inline void device_lost(const char* what, const char* why) {
+    fail(Exit::failed, "cuda: %s: %s; the device may be lost: start again, the last checkpoint stands", what, why);
+}
 
 } // namespace DD_CUDA

@@ -17,12 +17,12 @@ DD_KERNELS(K)
 } // namespace none
 
 Kernels table(const char* name, bool one_order, bool library) {
-    Kernels k = {name, true, &memory, &recorder,
+    Kernels k = {name, true, &memory, &recorder, &collective,
 #define K(name, args) none::name,
                  DD_KERNELS(K)
 #undef K
     };
-    moving(k), rows(k), head(k), edits(k), optimizer(k), products(k, one_order, library && !one_order);
+    moving(k), rows(k), head(k), sampling(k), edits(k), optimizer(k), products(k, one_order, library && !one_order);
     attention(k), convolution(k), linear_attention(k);
     k.limits = &limits;
     return k;

@@ -5,30 +5,52 @@
 // asked for when somebody wants the device: the binary starts without one.
 #include <cuda.h>
 #include <map>
+#include "../../devices.h"
 #include "../blocks.h"
 #include "../families.h"
 #include "../library.h"
 
 void cuda_check(cudaError_t status, const char* what) {
     if (status == cudaSuccess) return;
-    Exit code = status == cudaErrorMemoryAllocation ? Exit::no_resource : Exit::failed;
-    fail(code, "cuda: %s: %s%s", what, cudaGetErrorString(status),
-         code == Exit::failed ? "; the device may be lost: start again, the last checkpoint stands" : "");
+    if (status == cudaErrorMemoryAllocation) fail(Exit::no_resource, "cuda: %s: %s", what, cudaGetErrorString(status));
+    DD_CUDA::device_lost(what, cudaGetErrorString(status));
 }
 
 namespace DD_CUDA {
 namespace {
 
-// The driver's own functions, looked up: the binary does not link against it.
-template <class F> F driver(const char* name) {
-    void* f = nullptr;
-    cudaDriverEntryPointQueryResult found;
-    cuda_check(cudaGetDriverEntryPointByVersion(name, &f, 12000, cudaEnableDefault, &found), name);
-    if (found != cudaDriverEntryPointSuccess)
-        fail(Exit::no_resource, "cuda: the driver has no %s; a newer one is needed", name);
-    return reinterpret_cast<F>(f);
+// The driver's own functions, looked up all at once: the binary does not link against it, and one that is lost answers
+// nothing any more.
+struct Driver {
+#define DRIVER(name) decltype(&::name) name
+    DRIVER(cuMemGetAllocationGranularity);
+    DRIVER(cuMemAddressReserve);
+    DRIVER(cuMemAddressFree);
+    DRIVER(cuMemCreate);
+    DRIVER(cuMemRelease);
+    DRIVER(cuMemMap);
+    DRIVER(cuMemUnmap);
+    DRIVER(cuMemSetAccess);
+#undef DRIVER
+    Driver() {
+#define DRIVER(name) find(name, #name)
+        DRIVER(cuMemGetAllocationGranularity), DRIVER(cuMemAddressReserve), DRIVER(cuMemAddressFree);
+        DRIVER(cuMemCreate), DRIVER(cuMemRelease), DRIVER(cuMemMap), DRIVER(cuMemUnmap), DRIVER(cuMemSetAccess);
+#undef DRIVER
+    }
+    template <class F> static void find(F& f, const char* name) {
+        void* entry = nullptr;
+        cudaDriverEntryPointQueryResult found;
+        cuda_check(cudaGetDriverEntryPointByVersion(name, &entry, 12000, cudaEnableDefault, &found), name);
+        if (found != cudaDriverEntryPointSuccess)
+            fail(Exit::no_resource, "cuda: the driver has no %s; a newer one is needed", name);
+        f = reinterpret_cast<F>(entry);
+    }
+};
+const Driver& driver() {
+    static const Driver d;
+    return d;
 }
-#define DRIVER(name) driver<decltype(&name)>(#name)
 
 int device = 0;
 std::map<char*, size_t> committed; // of each reservation
@@ -44,7 +66,7 @@ size_t granule() {
     static size_t size = [] {
         size_t n = 0;
         CUmemAllocationProp p = properties();
-        if (DRIVER(cuMemGetAllocationGranularity)(&n, &p, CU_MEM_ALLOC_GRANULARITY_RECOMMENDED) != CUDA_SUCCESS)
+        if (driver().cuMemGetAllocationGranularity(&n, &p, CU_MEM_ALLOC_GRANULARITY_RECOMMENDED) != CUDA_SUCCESS)
             fail(Exit::failed, "cuda: the driver does not say how it maps memory");
         return n;
     }();
@@ -54,7 +76,7 @@ size_t whole(size_t n) { return (n + granule() - 1) / granule() * granule(); }
 
 void* reserve(size_t bytes) {
     CUdeviceptr p = 0;
-    if (DRIVER(cuMemAddressReserve)(&p, whole(bytes), 0, 0, 0) != CUDA_SUCCESS)
+    if (driver().cuMemAddressReserve(&p, whole(bytes), 0, 0, 0) != CUDA_SUCCESS)
         fail(Exit::no_resource, "cuda: %.1f GiB of addresses could not be reserved", double(bytes) / (1 << 30));
     committed[reinterpret_cast<char*>(p)] = 0;
     return reinterpret_cast<void*>(p);
@@ -72,16 +94,12 @@ void commit(void* base, size_t, size_t to) {
     size_t more = whole(to) - have;
     CUmemGenericAllocationHandle handle;
     CUmemAllocationProp p = properties();
-    if (DRIVER(cuMemCreate)(&handle, more, &p, 0) != CUDA_SUCCESS)
-        fail(Exit::no_resource,
-             "device memory: %.2f GB more are needed, %.2f GB are free; lower the batch, the length or the cache, or "
-             "use --recompute",
-             double(more) * 1e-9, double(available()) * 1e-9);
+    if (driver().cuMemCreate(&handle, more, &p, 0) != CUDA_SUCCESS) no_memory_left(more, available());
     CUdeviceptr at = reinterpret_cast<CUdeviceptr>(base) + have;
     CUmemAccessDesc access{p.location, CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
-    bool good = DRIVER(cuMemMap)(at, more, 0, handle, 0) == CUDA_SUCCESS &&
-                DRIVER(cuMemSetAccess)(at, more, &access, 1) == CUDA_SUCCESS;
-    DRIVER(cuMemRelease)(handle); // the mapping keeps it
+    bool good = driver().cuMemMap(at, more, 0, handle, 0) == CUDA_SUCCESS &&
+                driver().cuMemSetAccess(at, more, &access, 1) == CUDA_SUCCESS;
+    driver().cuMemRelease(handle); // the mapping keeps it
     if (!good) fail(Exit::failed, "cuda: %.2f GB of device memory could not be mapped", double(more) * 1e-9);
     have += more;
 }
@@ -90,8 +108,8 @@ void release(void* base, size_t bytes) {
     auto found = committed.find(static_cast<char*>(base));
     CUdeviceptr at = reinterpret_cast<CUdeviceptr>(base);
     cudaStreamSynchronize(work);
-    if (found->second) DRIVER(cuMemUnmap)(at, found->second);
-    DRIVER(cuMemAddressFree)(at, whole(bytes));
+    if (found->second) driver().cuMemUnmap(at, found->second);
+    driver().cuMemAddressFree(at, whole(bytes));
     committed.erase(found);
 }
 
@@ -112,21 +130,31 @@ void hold(void* to, const Tensor& stored) {
 
 std::string names[2];
 
-void open(int number) {
-    int count = 0;
+// Why there are none; empty: there are `count`.
+std::string none_of(int& count) {
+    count = 0;
     cudaError_t status = cudaGetDeviceCount(&count);
-    if (status != cudaSuccess || count == 0)
-        fail(Exit::no_resource, "--device cuda: %s; use --device cpu",
-             status == cudaErrorInsufficientDriver ? "there is no NVIDIA driver, or one older than CUDA 13 needs"
-             : status == cudaSuccess               ? "there is no GPU"
-                                                   : cudaGetErrorString(status));
+    if (status == cudaSuccess && count > 0) return "";
+    count = 0;
+    return status == cudaErrorInsufficientDriver ? "there is no NVIDIA driver, or one older than CUDA 13 needs"
+           : status == cudaSuccess               ? "there is no GPU"
+                                                 : cudaGetErrorString(status);
+}
+// Why this one will not do.
+std::string unfit(const cudaDeviceProp& p) {
+    return p.major >= 8 ? "" : format("compute capability %d.%d; 8.0 (Ampere) is the least", p.major, p.minor);
+}
+
+void open(int number) {
+    int count;
+    std::string none = none_of(count);
+    if (count == 0) fail(Exit::no_resource, "--device cuda: %s; use --device cpu", none.c_str());
     if (number < 0 || number >= count)
         fail(Exit::no_resource, "--device cuda:%d: this machine has %d, counted from 0", number, count);
     cudaDeviceProp p;
     cuda_check(cudaGetDeviceProperties(&p, number), "device properties");
-    if (p.major < 8)
-        fail(Exit::no_resource, "--device cuda:%d: %s has compute capability %d.%d; 8.0 (Ampere) is the least", number,
-             p.name, p.major, p.minor);
+    if (std::string why = unfit(p); !why.empty())
+        fail(Exit::no_resource, "--device cuda:%d: %s has %s", number, p.name, why.c_str());
     device = number;
     cuda_check(cudaSetDevice(number), "choosing the device");
     cuda_check(cudaStreamCreateWithFlags(&work, cudaStreamNonBlocking), "a stream");
@@ -185,4 +213,18 @@ const Kernels& cuda(int number, bool one_order) {
     require(opened == number, "cuda: device %d is in use; %d was asked for as well", opened, number);
     if (!tables[one_order].name) tables[one_order] = DD_CUDA::table_of(one_order);
     return tables[one_order];
+}
+
+Devices cuda_devices() {
+    Devices d;
+    int count, version = 0;
+    d.why = DD_CUDA::none_of(count);
+    if (cudaDriverGetVersion(&version) == cudaSuccess && version)
+        d.driver = format("%d.%d", version / 1000, version / 10 % 100);
+    for (int i = 0; i < count; i++) {
+        cudaDeviceProp p;
+        cuda_check(cudaGetDeviceProperties(&p, i), "device properties");
+        d.all.push_back({p.name, p.totalGlobalMem, p.major, p.minor, DD_CUDA::unfit(p)});
+    }
+    return d;
 }

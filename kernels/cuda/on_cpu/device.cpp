@@ -22,8 +22,19 @@ void protect(int how) {
     for (auto [base, e] : extents)
         if (e.committed) mprotect(base, e.committed, how);
 }
-void enter() { protect(PROT_READ | PROT_WRITE); }
+void enter() {
+    using cuda_cpu::faults;
+    if (faults.operations == 0) device_lost("launch", "unspecified launch failure");
+    if (faults.operations > 0) faults.operations--;
+    protect(PROT_READ | PROT_WRITE);
+}
 void leave() { protect(PROT_NONE); }
+
+size_t available() {
+    size_t used = 0;
+    for (auto [base, e] : extents) used += e.committed;
+    return cuda_cpu::faults.memory - std::min(cuda_cpu::faults.memory, used);
+}
 
 void* reserve(size_t bytes) {
     cuda_cpu::enter_device = enter, cuda_cpu::leave_device = leave;
@@ -39,7 +50,9 @@ void* reserve(size_t bytes) {
 }
 void commit(void* base, size_t, size_t to) {
     Extent& e = extents.at(static_cast<char*>(base));
-    e.committed = to < e.reserved ? whole(to) : e.reserved;
+    size_t all = to < e.reserved ? whole(to) : e.reserved;
+    if (all > e.committed && all - e.committed > available()) no_memory_left(all - e.committed, available());
+    e.committed = all;
 }
 void release(void* base, size_t) {
     auto e = extents.find(static_cast<char*>(base));
@@ -59,8 +72,6 @@ void hold(void* to, const Tensor& stored) {
     to_planes(planes.data(), stored);
     upload(to, planes.data(), planes.size());
 }
-size_t available() { return size_t(64) << 30; }
-
 } // namespace
 
 const Memory memory = {false, reserve, commit, release, upload, upload, fill, hold, available};
@@ -109,9 +120,13 @@ void replay(void* recorded) {
 }
 void drop(void* recorded) { delete static_cast<Work*>(recorded); }
 
+std::string nothing() { return ""; }
+std::string alone() { return "a CPU that plays a GPU has no others beside it"; }
+
 } // namespace
 
 const ProbeSizes probe_sizes = {1 << 20, 64, 2, 10};
+const Collective collective = {nothing, alone, nothing, nothing, nullptr, nullptr, nullptr};
 const Recorder recorder = {begin_recording, end_recording, replay, drop};
 
 } // namespace DD_CUDA

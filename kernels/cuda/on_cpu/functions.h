@@ -28,11 +28,11 @@ inline int __syncthreads_or(int vote, cuda_cpu::Where where = cuda_cpu::Where::c
     int& votes = m.votes[m.current->barriers++ % 2];
     [[maybe_unused]] char& order = m.order[m.current->barriers % 2];
     CUDA_CPU_TSAN(__tsan_release(&order);)
-    votes |= vote != 0;
+    std::atomic_ref(votes).fetch_or(vote != 0, std::memory_order_relaxed); // for ThreadSanitizer: nobody is in a hurry
     m.wait_in("__syncthreads_or", where);
     m.suspend();
     CUDA_CPU_TSAN(__tsan_acquire(&order);)
-    return votes;
+    return std::atomic_ref(votes).load(std::memory_order_relaxed);
 }
 
 inline void __syncwarp(uint32_t mask = ~0u, cuda_cpu::Where where = cuda_cpu::Where::current()) {
@@ -119,6 +119,7 @@ inline uint32_t __byte_perm(uint32_t x, uint32_t y, uint32_t selector) {
     for (int i = 0; i < 4; i++) r |= (bytes >> (selector >> i * 4 & 7) * 8 & 0xff) << i * 8;
     return uint32_t(r);
 }
+inline uint64_t __umul64hi(uint64_t x, uint64_t y) { return uint64_t((unsigned __int128)x * y >> 64); }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline float __expf(float x) { return std::exp(x); }
 inline float __logf(float x) { return std::log(x); }

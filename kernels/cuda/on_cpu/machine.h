@@ -85,6 +85,14 @@ struct Warp {
     char order[2];
 };
 
+// What tests let go wrong: how much memory the device has, and how many launches and copies it still does before it is
+// lost (-1: it is not).
+struct Faults {
+    size_t memory = size_t(64) << 30;
+    int64_t operations = -1;
+};
+inline Faults faults;
+
 // What stands between the host and a launch: work that is recorded instead of done, memory that only kernels may see.
 inline std::vector<std::function<void()>>* recording = nullptr;
 inline void (*enter_device)() = nullptr;
