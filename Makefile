@@ -36,7 +36,7 @@ LIB    += $(BUILD)/train/mpi/$(if $(MPI_FLAGS),mpi,none).o
 LDLIBS += $(filter -L% -l% -Wl%,$(MPI_FLAGS))
 BENCH := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard bench/*.cpp))
 
-.PHONY: always all cpu help deps demo demo-dpo demo-tiny test test-full bench lint fuzz asan tsan mutants test-long test-gpu gpu-kit \
+.PHONY: always all cpu help deps demo demo-dpo demo-tiny test closeness test-full bench lint fuzz asan tsan mutants test-long test-gpu gpu-kit \
         gpu-session ladder cuda-report cuda-layouts clean
 .DEFAULT_GOAL := all
 
@@ -72,6 +72,10 @@ test-long: deps                 ## what `make test` leaves out: every golden and
 	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=$(BUILT) $(BUILD)/tests/all $(BUILD)/bench/played
 	$(BUILD)/tests/all --gtest_brief=1 --gtest_filter='Long*'
 	$(BUILD)/bench/played --benchmark_min_time=0.001 >/dev/null
+
+closeness: deps                 ## how far each tiny model is from its reference, as the tests find it
+	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=$(BUILT) $(BUILD)/tests/all
+	DD_CLOSENESS=1 $(BUILD)/tests/all --gtest_brief=1 --gtest_filter='Models/Goldens.*'
 
 test-full: all                  ## every preset at its real size, into bench/RESULTS.md (10 GB of disk at a time, half an hour)
 	@scripts/test_full.sh
