@@ -3,6 +3,7 @@
 #include "../engine/file.h"
 #include "../train/run_folder.h"
 #include "../verbs/common.h"
+#include "rows.h"
 #include "tiny.h"
 
 namespace {
@@ -13,17 +14,6 @@ SessionOptions options(const std::string& folder, const Kernels& k) {
     return o;
 }
 std::string golden(const char* name) { return here(std::string("goldens/") + name); }
-
-Dataset rows_of(const Session& s, int n) {
-    Dataset d{{}, "rows", "sft"};
-    for (int i = 0; i < n; i++) {
-        Sequence q;
-        for (int k = 0; k < 9 + i; k++) q.ids.push_back((i * 31 + k * k * 7 + 3) % s.model->vocabulary);
-        q.labels = q.ids;
-        d.examples.push_back({{q}, i, i + 1});
-    }
-    return d;
-}
 
 TrainOptions training(int steps) {
     TrainOptions t;

@@ -4,6 +4,7 @@
 #include "../train/edits.h"
 #include "../train/run_folder.h"
 #include "../verbs/common.h"
+#include "rows.h"
 #include "support.h"
 
 namespace {
@@ -21,17 +22,6 @@ TrainOptions edits(const std::string& kind) {
     t.train_edits = kind, t.steps = 6, t.batch_size = 2;
     t.optimizer.lr = 0.03, t.optimizer.warmup = 0, t.optimizer.schedule = "constant", t.optimizer.weight_decay = 0.1;
     return t;
-}
-
-Dataset rows_of(const Session& s, int n) {
-    Dataset d{{}, "rows", "sft"};
-    for (int i = 0; i < n; i++) {
-        Sequence q;
-        for (int k = 0; k < 9 + i; k++) q.ids.push_back((i * 31 + k * k * 7 + 3) % s.model->vocabulary);
-        q.labels = q.ids;
-        d.examples.push_back({{q}, i, i + 1});
-    }
-    return d;
 }
 
 double nll(Session& s, const Dataset& d) {
