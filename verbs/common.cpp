@@ -1,6 +1,7 @@
 #include "common.h"
 #include <unistd.h>
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cmath>
 #include <csignal>
@@ -79,7 +80,9 @@ std::string duration(double s) {
     return format("%d h %02d min", minutes / 60, minutes % 60);
 }
 
-static volatile sig_atomic_t stops = 0;
+// Set by a signal's handler, read by whichever thread writes.
+static std::atomic<int> stops{0};
+static_assert(std::atomic<int>::is_always_lock_free);
 
 void watch_interrupts() {
     for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
