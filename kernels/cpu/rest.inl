@@ -44,10 +44,9 @@ static void argmax(int* best, Tensor z) {
 
 // The weights here, the rest as any processor does it.
 static void sample(int* next, Tensor z, const Draw& d) {
-    float* weights = (float*)scratch(z.count() * 4 + 64);
-    each_row(z.rows, z.cols, [&](int i) {
+    parallel(z.rows, [&](int i, int thread) {
         const float* row = z.f() + size_t(i) * z.cols;
-        float* w = weights + size_t(i) * z.cols;
+        float* w = (float*)scratch(size_t(z.cols) * 4, thread);
         F most = set(-__builtin_inff());
         each(0, size_t(z.cols), [&](size_t j, int n) BODY { most = max(before(n, load(row + j, n), most), most); });
         float top = largest(most);
