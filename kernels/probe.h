@@ -27,6 +27,7 @@ void release();
 struct Timing {
     double seconds = 0;         // median of the accepted repetitions
     double limit = 0;           // the probe's reading that goes with it: the median of seconds x probe over seconds
+    double fastest = 0;         // seconds of the shortest repetition, accepted or not
     double low = 0, high = 0;   // of seconds x limit over its median, least and most: the spread
     int accepted = 0, rejected = 0;
 };

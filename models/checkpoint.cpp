@@ -136,12 +136,15 @@ Checkpoint::Unused Checkpoint::unused(const std::set<std::string>& used) const {
 
 const std::vector<Stored>& Checkpoint::tensors() const { return file_->tensors(); }
 
+bool Checkpoint::has_tokenizer() const {
+    return gguf_ ? gguf_->has("tokenizer.ggml.tokens") : exists(path + "/tokenizer.json");
+}
+
 std::unique_ptr<Tokenizer> Checkpoint::tokenizer() const {
-    if (gguf_) return read_tokenizer(*gguf_);
-    if (!exists(path + "/tokenizer.json"))
-        fail(Exit::bad_input, "%s: no tokenizer.json here; text needs one (rows of \"input_ids\" do not)",
-             path.c_str());
-    return read_tokenizer(path + "/tokenizer.json");
+    if (!has_tokenizer())
+        fail(Exit::bad_input, "%s: no %s here; text needs one (rows of \"input_ids\" do not)", path.c_str(),
+             gguf_ ? "tokenizer.ggml.tokens" : "tokenizer.json");
+    return gguf_ ? read_tokenizer(*gguf_) : read_tokenizer(path + "/tokenizer.json");
 }
 
 std::string Checkpoint::chat_template() const {

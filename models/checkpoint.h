@@ -33,6 +33,7 @@ public:
     bool is_gguf() const { return gguf_ != nullptr; }
     const std::string& prefix() const { return prefix_; }       // what stands in the file for "model."
 
+    bool has_tokenizer() const;
     // Exit::bad_input when there is none. Rows of ids need none.
     std::unique_ptr<Tokenizer> tokenizer() const;
     std::string chat_template() const;          // Jinja; empty: none

@@ -84,7 +84,7 @@ void Session::pack() {
 const Tokenizer* Session::tokenizer() {
     if (!looked_) {
         looked_ = true;
-        if (checkpoint.is_gguf() || exists(checkpoint.path + "/tokenizer.json")) tokenizer_ = checkpoint.tokenizer();
+        if (checkpoint.has_tokenizer()) tokenizer_ = checkpoint.tokenizer();
         if (tokenizer_ && tokenizer_->pieces() > model->vocabulary)
             fail(Exit::bad_input, "%s: its tokenizer has %d pieces, the embedding %d rows; it belongs to another model",
                  checkpoint.path.c_str(), tokenizer_->pieces(), model->vocabulary);

@@ -50,6 +50,7 @@ Json row(const Measured& m) {
               {"what", m.what},
               {"accepted", m.t.accepted},
               {"dropped", m.t.rejected}};
+    if (m.t.fastest > 0) r["fastest_seconds"] = m.t.fastest, r["tokens"] = m.tokens;
     if (!m.why.empty()) r["why"] = m.why;
     if (!m.t.accepted) return r;
     r["seconds"] = m.t.seconds;
