@@ -12,8 +12,9 @@ namespace pool {
 void run(int items, void (*body)(void*, int item, int thread), void* context);
 }
 
-// body(item, thread) for every item of 0 .. items-1, handed out one at a time in order; returns when all are done.
-// Regions do not nest: a region inside a region runs its items in the calling thread.
+// body(item, thread) for every item of 0 .. items-1; returns when all are done. Each thread goes through a range of
+// them in order, and then takes what is left of the others'. Regions do not nest: one inside another runs its items in
+// the calling thread.
 template <class F> void parallel(int items, F&& body) {
     pool::run(
         items, [](void* f, int item, int thread) { (*(std::remove_reference_t<F>*)f)(item, thread); }, (void*)&body);

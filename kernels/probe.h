@@ -24,11 +24,17 @@ extern const Probe f32_256;     // the same on 256-bit registers, 12 chains: the
 extern const Probe bandwidth;
 void release();
 
+// Nanoseconds that a word takes from one thread's core to another's: tens within a core complex, hundreds between two,
+// which share no cache but have two ways to memory. Where the cores of a virtual machine lie may change at any time. 0:
+// there is one thread, or they did not meet.
+double cores_apart();
+
 struct Timing {
     double seconds = 0;         // median of the accepted repetitions
     double limit = 0;           // the probe's reading that goes with it: the median of seconds x probe over seconds
     double fastest = 0;         // seconds of the shortest repetition, accepted or not
     double low = 0, high = 0;   // of seconds x limit over its median, least and most: the spread
+    double apart = 0;           // cores_apart(), the median; 0 where the limit is a device's
     int accepted = 0, rejected = 0;
 };
 

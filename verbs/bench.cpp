@@ -55,6 +55,7 @@ Json row(const Measured& m) {
     if (!m.t.accepted) return r;
     r["seconds"] = m.t.seconds;
     r["spread"] = {m.t.low, m.t.high};
+    if (m.t.apart > 0) r["cores_apart_ns"] = m.t.apart;
     if (m.resident) r["resident_bytes"] = m.resident;
     if (!m.counted) return r;
     r["tokens_per_second"] = m.tokens / m.t.seconds;
@@ -89,6 +90,7 @@ void print(const Measured& m) {
     printf(", %+.0f .. %+.0f %% of %d", 100 * (m.t.low - 1), 100 * (m.t.high - 1), m.t.accepted);
     if (m.t.rejected) printf(", %d dropped", m.t.rejected);
     if (m.resident) printf(", %.2f GB", double(m.resident) * 1e-9);
+    if (m.t.apart > 0) printf(", cores %.0f ns apart", m.t.apart);
     printf("\n");
     double rest = m.t.seconds;
     for (const KernelTime& k : m.kernels) {

@@ -31,23 +31,40 @@ void futex_wake(std::atomic<uint32_t>* word) {
     syscall(SYS_futex, (uint32_t*)word, FUTEX_WAKE_PRIVATE, 1 << 30, nullptr, nullptr, 0);
 }
 
-// A region is published in one word, `ticket`: its number, and how many of its items nobody has taken. Whoever takes
-// the last steps down one item at a time; the caller takes items too, and waits until all that were taken are done. So
-// a worker that the system has put aside holds nobody up, unless it is in the middle of an item.
+// A thread that has slept is often woken on the core of the one who wakes it (virtual machines pack theirs on purpose),
+// and stays there for longer than most regions last. It goes to any other core that it may use.
+void leave(int core) {
+    cpu_set_t all, others;
+    if (sched_getcpu() != core || sched_getaffinity(0, sizeof all, &all)) return;
+    others = all;
+    CPU_CLR(core, &others);
+    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others)) return;
+    sched_setaffinity(0, sizeof all, &all);
+}
+
+// A region's items are shared out evenly, a range to each thread, and each range is published in one word: the region's
+// number, and how many of the range's items nobody has taken. Whoever takes one steps the word down; a thread goes
+// through its own range first, whose word no other core holds (two cores may be hundreds of nanoseconds apart), and
+// then helps the others. The caller takes items too, and waits until all that were taken are done. So a worker that the
+// system has put aside holds nobody up, unless it is in the middle of an item.
 struct Pool {
     std::vector<std::thread> workers;
     void (*body)(void*, int, int) = nullptr;
     void* context = nullptr;
     int items = 0;
-    alignas(64) std::atomic<uint64_t> ticket{0};
+    struct alignas(64) Range { std::atomic<uint64_t> word{0}; };
+    std::unique_ptr<Range[]> ranges;                    // one a thread
+    int threads = 0;
     alignas(64) std::atomic<int> done{0};
-    alignas(64) std::atomic<uint32_t> region{0};        // the ticket's number once more, to sleep on
-    std::atomic<int> asleep{0};
+    alignas(64) std::atomic<uint32_t> region{0};        // its number once more, to sleep on
+    std::atomic<int> asleep{0}, core{-1};               // core: of the caller, when it woke those who sleep
     std::atomic<bool> stop{false};
 
     void start(int n) {
         finish();
         stop = false;
+        ranges = std::make_unique<Range[]>(size_t(n));
+        threads = n;
         uint32_t seen = region.load();
         // Signals that end the process are the caller's alone: a handler that runs there sees nothing half done by it.
         sigset_t ending, before;
@@ -66,15 +83,23 @@ struct Pool {
     }
     ~Pool() { finish(); }
 
+    // Where thread t's range ends, and the next begins.
+    int end_of(int t) const { return int(long(items) * (t + 1) / threads); }
+
     // Until an item that was taken is done, the region cannot end: body, context and items are its own.
     void take(int thread) {
-        uint64_t t = ticket.load(std::memory_order_acquire);
-        while (uint32_t(t)) {
-            if (!ticket.compare_exchange_weak(t, t - 1, std::memory_order_acquire)) continue;
-            body(context, items - int(uint32_t(t)), thread);
-            done.fetch_add(1, std::memory_order_release);
-            t = ticket.load(std::memory_order_acquire);
+        int taken = 0;
+        for (int i = 0; i < threads; i++) {
+            const int whose = thread + i < threads ? thread + i : thread + i - threads;
+            std::atomic<uint64_t>& word = ranges[size_t(whose)].word;
+            for (uint64_t w = word.load(std::memory_order_acquire); uint32_t(w);) {
+                if (!word.compare_exchange_weak(w, w - 1, std::memory_order_acquire)) continue;
+                body(context, end_of(whose) - int(uint32_t(w)), thread);
+                taken++;
+                w = word.load(std::memory_order_acquire);
+            }
         }
+        if (taken) done.fetch_add(taken, std::memory_order_release);
     }
 
     void work(int thread, uint32_t seen) {
@@ -100,13 +125,17 @@ struct Pool {
         asleep.fetch_add(1);
         while (region.load() == seen) futex_wait(&region, seen);
         asleep.fetch_sub(1);
+        leave(core);
     }
 
     void run(int n, void (*f)(void*, int, int), void* c) {
         body = f, context = c, items = n;
         done.store(0, std::memory_order_relaxed);
         uint32_t number = region.load(std::memory_order_relaxed) + 1;
-        ticket.store(uint64_t(number) << 32 | uint32_t(n), std::memory_order_release);
+        if (asleep.load()) core.store(sched_getcpu());
+        for (int t = 0, from = 0; t < threads; from = end_of(t++))
+            ranges[size_t(t)].word.store(uint64_t(number) << 32 | uint32_t(end_of(t) - from),
+                                         std::memory_order_release);
         region.store(number);
         if (asleep.load()) futex_wake(&region);
         take(0);

@@ -1,9 +1,11 @@
 #include "../probe.h"
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -92,8 +94,20 @@ void read(const char* p, size_t n) {
 bool has(int) { return false; }
 #endif
 
+// A thread that sleeps may take longer to wake than a probe lasts, and another then does its part: items that wait for
+// each other, for 50 ms at most, have every thread at work first.
+void wake_all() {
+    std::atomic<int> here{0};
+    parallel(threads(), [&](int, int) {
+        here++;
+        const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+        while (here < threads() && std::chrono::steady_clock::now() < end) sched_yield();
+    });
+}
+
 double rate(int which, void (*chains)(long), long n, double flops) {
     if (!has(which)) return 0;
+    wake_all();
     double start = probe::now();
     parallel(threads(), [&](int, int) { chains(n); });
     return double(threads()) * double(n) * flops / (probe::now() - start) / 1e9;
@@ -162,6 +176,7 @@ static double read_bandwidth() {
     const char* data = buffer();
     if (!data) return 0;
     int n = threads();
+    wake_all();
     double start = now();
     parallel(n, [&](int i, int) { read(data + buffer_bytes / n / 512 * 512 * i, buffer_bytes / n / 512 * 512); });
     return double(buffer_bytes) / (now() - start) / 1e9;
@@ -185,6 +200,24 @@ double others_seconds() {
     return n == 8 ? (user + nice + system + irq + softirq + steal) / double(sysconf(_SC_CLK_TCK)) - own_seconds() : 0;
 }
 
+double cores_apart() {
+    constexpr int turns = 2200, counted_from = 200;
+    if (threads() < 2) return 0;
+    alignas(64) std::atomic<int> turn{0};
+    double seconds = 0;
+    parallel(2, [&](int me, int) {
+        double start = wall();
+        for (int i = me; i < turns; i += 2) {
+            for (int spins = 1; turn.load(std::memory_order_acquire) != i; spins++)
+                if (spins % 4096 == 0 && wall() - start > 0.05) return;
+            if (i == counted_from) start = wall();
+            turn.store(i + 1, std::memory_order_release);
+        }
+        if (me == 0) seconds = wall() - start;
+    });
+    return seconds * 1e9 / (turns - counted_from);
+}
+
 Timing measure(const std::function<void()>& f, Limit limit, int wanted, double least) {
     static std::map<Limit, double> best;
     auto now = [&] { return limit->host ? probe::now() : wall(); };
@@ -194,7 +227,7 @@ Timing measure(const std::function<void()>& f, Limit limit, int wanted, double l
     double once = now() - start, patience = std::max(20.0, 6 * wanted * std::max(least, once));
     int repeat = std::max(1, int(std::ceil(least / once)));
     double begun = wall();
-    std::vector<double> times, work;
+    std::vector<double> times, work, apart;
     Timing t;
     while (int(times.size()) < wanted) {
         if (wall() - begun > patience) break;
@@ -216,12 +249,15 @@ Timing measure(const std::function<void()>& f, Limit limit, int wanted, double l
             continue;
         }
         times.push_back(seconds / repeat), work.push_back(seconds / repeat * (before + after) / 2);
+        apart.push_back(limit->host ? cores_apart() : 0);
     }
     t.accepted = int(times.size());
     if (!t.accepted) return t;
     // The median of time times limit, so that a bandwidth that changes between repetitions does no harm.
     std::sort(times.begin(), times.end());
     std::sort(work.begin(), work.end());
+    std::sort(apart.begin(), apart.end());
+    t.apart = apart[apart.size() / 2];
     t.seconds = times[times.size() / 2];
     double middle = work[work.size() / 2];
     t.limit = middle / t.seconds, t.low = work.front() / middle, t.high = work.back() / middle;

@@ -61,10 +61,9 @@ static void set_sweep(const Call& c, int unit, Sweep& s) {
             s.groups.panel[0] += v / 2 * c.w[i].panel;
             s.groups.panel[1] = s.groups.panel[0] + c.w[i].panel;
         }
-        // Units are handed out in turn, so what this thread takes next lies as many units on as there are threads.
-        int turn = c.cap * threads();
-        if (rest > turn)
-            s.next = s.in_groups ? s.groups.panel[0] + turn / 2 * c.w[i].panel : vector(*c.p[i]->w, c.w[i], v + turn);
+        // What this thread takes next is most likely the next unit of its range.
+        if (rest > c.cap)
+            s.next = s.in_groups ? s.groups.panel[0] + c.cap / 2 * c.w[i].panel : vector(*c.p[i]->w, c.w[i], v + c.cap);
     } else {
         int first = (unit - c.until[c.n]) * c.cap, last = first + c.cap;
         for (int i = 0, v = 0; i < c.n; v += c.wide(i) ? 0 : c.vectors(i), i++) {
