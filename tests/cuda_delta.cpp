@@ -57,7 +57,7 @@ TEST(CudaKernel, delta) {
                         DeltaRule r = rule_of(h);
                         if (cached) some_state(b, r, 4);
                         Tokens t{{0, 37}, {0, 1}, {0, 16}, {0, 2}}, more{{37, 3}, {1, 17}, {16, 1}, {2, 30}};
-                        Tokens anywhere{{200, 3}, {53, 20}, {30, 2}, {64, 16}};
+                        Tokens anywhere{{200, 3}, {53, 20}, {31, 2}, {64, 16}};
                         for (const Tokens* now : {&t, &more, &anywhere}) {
                             RuleInputs in(b, h, now->n(), type);
                             Tensor y = b.fresh(now->n(), h.value_heads * h.value, type);

@@ -44,9 +44,9 @@ __device__ __forceinline__ void writes_back(const Pairs& p, const float (&o)[chu
         for (int i = 0; i < chunk; i++) sum[i] += found[i * behind_part<columns>];
 #pragma unroll
     for (int i = 0; i < chunk; i++) du[i] = to_end[i] * sum[i];
-    auto take = [&](const float* row, int t, int rows, float v) { // du[i] += row[i] v, i < rows
+    auto take = [&](const float* row, int rows, float v) { // du[i] += row[i] v, i < rows
 #pragma unroll
-        for (int i = 0; i < t; i += 4) {
+        for (int i = 0; i < rows; i += 4) {
             Four of;
             move<uint4>(&of, row + i);
 #pragma unroll
@@ -54,12 +54,12 @@ __device__ __forceinline__ void writes_back(const Pairs& p, const float (&o)[chu
         }
     };
 #pragma unroll
-    for (int t = 0; t < chunk; t++) take(p.A[t], t + 1, t + 1, o[t]);
+    for (int t = 0; t < chunk; t++) take(p.A[t], t + 1, o[t]);
 #pragma unroll
     for (int t = chunk - 1; t >= 0; t--) {
         float d = p.beta[t] * du[t];
         dw[t * behind_width<columns>] = d;
-        take(p.P[t], t, t, -d);
+        take(p.P[t], t, -d);
     }
 }
 
