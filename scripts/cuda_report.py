@@ -92,7 +92,8 @@ def predictions():
         yield "pick, with its gradient", f"256 x {words}", 256 * words * 10, 256 * words * 30, plain
     heads, size, n = 16, 128, 2048
     rule = n * heads * (6 * size * size + 2 * 16 * size * 3)  # state read twice and written, pairs, writes
-    yield "delta", f"{heads} heads of {size} by {size}, {n} tokens", n * heads * size * 4 * 2, rule, plain
+    # three products of tf32 for one of f32, at half the rate of bf16; not the walk from chunk to chunk, which takes longer
+    yield "delta", f"{heads} heads of {size} by {size}, {n} tokens", n * heads * size * 4 * 2, rule, tensor / 6
     yield "adamw", "10,000,000 weights", 10_000_000 * 28, 10_000_000 * 15, plain
 
 

@@ -1,7 +1,8 @@
 // cuda_layouts.cpp - the instructions themselves, against formulations of their own. on_cpu/instructions.h computes
 // fragment positions with the row and column formulas of the PTX ISA; here they come from a second published source,
-// the (thread, value) strides that CuTe gives for the same instructions (MMA_Traits<SM80_16x8x16_F32BF16BF16F32_TN>,
-// Copy_Traits<SM75_U32x4_LDSM_N> and <SM75_U16x8_LDSM_T>). scripts/layouts.py asks ptxas as a third.
+// the (thread, value) strides that CuTe gives for the same instructions (MMA_Traits<SM80_16x8x16_F32BF16BF16F32_TN>
+// and <SM80_16x8x8_F32TF32TF32F32_TN>, Copy_Traits<SM75_U32x4_LDSM_N> and <SM75_U16x8_LDSM_T>). scripts/layouts.py asks
+// ptxas as a third.
 #include <gtest/gtest.h>
 #include <cmath>
 #include <cstring>
@@ -54,6 +55,58 @@ TEST(CudaLayouts, MmaHasTheFragmentsOfCute) {
         for (int t = 0; t < 32; t++)
             for (int v = 0; v < 4; v++) ASSERT_EQ(d[t * 4 + v], md[d_at(t, v)]) << "lane " << t << ", value " << v;
     }
+}
+
+__global__ void mma_tf32_kernel(float* d, const float* a, const float* b) {
+    int lane = int(threadIdx.x);
+    float fd[4];
+    uint32_t fa[4], fb[2];
+    for (int i = 0; i < 4; i++) fa[i] = bits(a[lane * 4 + i]), fd[i] = d[lane * 4 + i];
+    for (int i = 0; i < 2; i++) fb[i] = bits(b[lane * 2 + i]);
+    mma_tf32(fd, fa, fb);
+    for (int i = 0; i < 4; i++) d[lane * 4 + i] = fd[i];
+}
+
+TEST(CudaLayouts, MmaOfTf32HasTheFragmentsOfCute) {
+    auto a_at = [](int t, int v) { return t % 4 * 16 + t / 4 + v % 2 * 8 + v / 2 * 64; };
+    auto b_at = [](int t, int v) { return t % 4 * 8 + t / 4 + v * 32; };
+    auto d_at = [](int t, int v) { return t % 4 * 32 + t / 4 + v % 2 * 16 + v / 2 * 8; };
+    std::mt19937 random(3);
+    auto whole = [&] { return float(int(random() % 2047) - 1023); }; // eleven bits, and every sum is exact
+    for (int round = 0; round < 8; round++) {
+        vector<float> a(128), b(64), d(128), ma(16 * 8), mb(8 * 8), md(16 * 8);
+        for (vector<float>* m : {&ma, &mb, &md})
+            for (float& x : *m) x = whole();
+        for (int t = 0; t < 32; t++) {
+            for (int v = 0; v < 4; v++) a[t * 4 + v] = ma[a_at(t, v)], d[t * 4 + v] = md[d_at(t, v)];
+            for (int v = 0; v < 2; v++) b[t * 2 + v] = mb[b_at(t, v)];
+        }
+        launch<mma_tf32_kernel>(1, 32, 0, d.data(), a.data(), b.data());
+        for (int m = 0; m < 16; m++)
+            for (int n = 0; n < 8; n++)
+                for (int k = 0; k < 8; k++) md[m + 16 * n] += ma[m + 16 * k] * mb[n + 8 * k];
+        for (int t = 0; t < 32; t++)
+            for (int v = 0; v < 4; v++) ASSERT_EQ(d[t * 4 + v], md[d_at(t, v)]) << "lane " << t << ", value " << v;
+    }
+}
+
+// A tensor core cuts its sums off: towards zero, and products that lie under the largest one's last bit are not seen.
+TEST(CudaMachine, SumsOfTf32AreCutOff) {
+    vector<float> a(128), b(64), d(128);
+    auto sum = [&](float start, float first, float second) {
+        for (float& x : a) x = 0;
+        for (int t = 0; t < 32; t++) b[t * 2] = b[t * 2 + 1] = 1, d[t * 4] = start;
+        for (int g = 0; g < 8; g++) a[g * 16] = first, a[g * 16 + 4] = second; // of every row, numbers 0 and 1
+        launch<mma_tf32_kernel>(1, 32, 0, d.data(), a.data(), b.data());
+        return d[0];
+    };
+    EXPECT_EQ(sum(0, 1, 0x1p-23f), 1 + 0x1p-23f);
+    EXPECT_EQ(sum(1, 0x1.8p-24f, 0), 1);                       // the nearest is 1 + 2^-23
+    EXPECT_EQ(sum(-1, -0x1.8p-24f, 0), -1);
+    EXPECT_EQ(sum(1, 0x1p-24f, 0x1p-24f), 1 + 0x1p-23f);       // one bit under the last is kept
+    EXPECT_EQ(sum(1, 0x1p-25f, 0x1.8p-24f), 1);                // two are not
+    EXPECT_TRUE(std::isnan(sum(1, NAN, 0)));
+    EXPECT_EQ(sum(0, INFINITY, 1), INFINITY);
 }
 
 // ---- ldmatrix
@@ -268,13 +321,18 @@ __global__ void faulty_kernel(int kind, float* result) {
     if (kind == 3) shared.x[8 + threadIdx.x % 8] = 1;
     if (kind == 4) move<uint4>(result, reinterpret_cast<char*>(shared.x) + 4);
     if (kind == 5) ldmatrix_x1(reinterpret_cast<uint32_t(&)[1]>(*result), &shared.x[1]);
+    if (kind == 6) {
+        float d[4] = {};
+        uint32_t a[4] = {bits(1 + 0x1p-11f)}, b[2] = {};
+        mma_tf32(d, a, b);
+    }
 }
 
 TEST(CudaMachine, FindsWhatCudaLeavesUndefined) {
     const char* said[] = {"divergence",    "deadlock|divergence", "not in its mask",
-                          "out of bounds", "misaligned",          "not a multiple of 16"};
+                          "out of bounds", "misaligned",          "not a multiple of 16", "more bits than tf32"};
     alignas(16) float result[4] = {};
-    for (int kind = 0; kind < 6; kind++) {
+    for (int kind = 0; kind < 7; kind++) {
         std::string error = "nothing";
         try {
             launch<faulty_kernel>(1, 64, sizeof(One), kind, result);

@@ -1,6 +1,7 @@
-// instructions.h - what the PTX ISA says the instructions of ptx.h do ("Matrix fragments for mma.m16n8k16", "ldmatrix",
-// "cp.async"). Layouts are for lane L = 4 g + t.
+// instructions.h - what the PTX ISA says the instructions of ptx.h do ("Matrix fragments for mma.m16n8k16" and
+// "..m16n8k8", "ldmatrix", "cp.async"). Layouts are for lane L = 4 g + t.
 #pragma once
+#include <bit>
 #include "../numbers.h"
 #include "functions.h"
 
@@ -39,6 +40,59 @@ inline void mma_m16n8k16(float* d, const uint32_t* a, const uint32_t* b, Where w
             const int g = lane / 4, t = lane % 4;
             for (int i = 0; i < 4; ++i) all[lane]->d[i] += float(d[g + i / 2 * 8][2 * t + i % 2]);
         }
+        ++machine().counted.mma;
+    });
+}
+
+// d (16 x 8, f32) += a (16 x 8, tf32) b (8 x 8, tf32). Element i of a lane, one a register:
+//   a: row g, or g + 8 for odd i;  column t, or t + 4 for i >= 2
+//   b: row t + 4 i;                column g
+//   d: as above
+// Tensor cores do not round such a sum: products and d are cut off at a last bit which the largest of them decides, and
+// so is the result (Khattak and Mikaitis 2025, arXiv:2512.07004, for cards from V100 to B200). So does this, with one
+// bit below the largest's f32: an error that is measured here is not flattered.
+inline void mma_m16n8k8(float* d, const uint32_t* a, const uint32_t* b, Where where) {
+    struct Operand {
+        float* d;
+        const uint32_t *a, *b;
+    } mine{d, a, b};
+    warp_operation("mma.sync", ~0u, where, mine, [] CUDA_CPU_UNSEEN(Operand * (&all)[32]) {
+        const auto element = [] CUDA_CPU_UNSEEN(uint32_t u) {
+            if (u & 0x1fff) machine().fail("mma.sync: an operand has more bits than tf32");
+            return double(from_bits(u));
+        };
+        double a[16][8], b[8][8], d[16][8];
+        for (int lane = 0; lane < 32; ++lane) {
+            if (!all[lane]) machine().fail("mma.sync needs all 32 lanes");
+            const int g = lane / 4, t = lane % 4;
+            for (int i = 0; i < 4; ++i) a[g + i % 2 * 8][t + i / 2 * 4] = element(all[lane]->a[i]);
+            for (int i = 0; i < 2; ++i) b[t + i * 4][g] = element(all[lane]->b[i]);
+            for (int i = 0; i < 4; ++i) d[g + i / 2 * 8][2 * t + i % 2] = all[lane]->d[i];
+        }
+        for (int row = 0; row < 16; ++row) {
+            double part[9][8], most[8], whole[8], sum[8] = {};
+            for (int j = 0; j < 8; ++j)
+                part[8][j] = whole[j] = d[row][j], most[j] = std::max(std::fabs(whole[j]), 0x1p-126);
+            for (int k = 0; k < 8; ++k)
+                for (int j = 0; j < 8; ++j) {
+                    part[k][j] = a[row][k] * b[k][j], whole[j] += part[k][j];
+                    most[j] = std::max(most[j], std::fabs(part[k][j]));
+                }
+            for (int j = 0; j < 8; ++j) // the largest's power of two, and the last bit's
+                most[j] = std::bit_cast<double>(std::bit_cast<uint64_t>(most[j]) & 0x7ffull << 52) * 0x1p-24;
+            for (int k = 0; k < 9; ++k)
+                for (int j = 0; j < 8; ++j) sum[j] += double(int(part[k][j] * (1 / most[j])));
+            for (int j = 0; j < 8; ++j) {
+                if (!std::isfinite(whole[j])) d[row][j] = whole[j];
+                else d[row][j] = sum[j] * most[j];
+            }
+        }
+        for (int lane = 0; lane < 32; ++lane)
+            for (int i = 0; i < 4; ++i) {
+                const double exact = d[lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2];
+                const float near = float(exact);
+                all[lane]->d[i] = std::fabs(double(near)) > std::fabs(exact) ? from_bits(bits(near) - 1) : near;
+            }
         ++machine().counted.mma;
     });
 }
