@@ -374,6 +374,14 @@ TEST_F(Cli, ATerminalGetsNoControlCharacters) {
 
 // ---- files that are missing, wrong or in the way
 
+TEST_F(Cli, OfNoTokenThereIsNoPerplexity) {
+    const std::string one = t.put("one.jsonl", "{\"input_ids\":[5]}");
+    const std::string out = run_dd({"score", "--quiet", "--json", "--model", model, "--input", one}).out;
+    const Json summary = parse_json(out.substr(out.find('\n') + 1), "summary")["summary"];
+    EXPECT_EQ(summary["tokens"], 0);
+    EXPECT_TRUE(summary["perplexity"].is_null() && summary["nll_per_token"].is_null()) << out;
+}
+
 TEST_F(Cli, WrongFilesAreNamedInOneLine) {
     const Args score{"score", "--quiet", "--model"};
     const auto with = [](Args a, const Args& more) {
@@ -401,6 +409,9 @@ TEST_F(Cli, WrongFilesAreNamedInOneLine) {
                  "text.jsonl:1: a row of text, but the model has no");
     expect_error({"generate", "--model", copy, "--prompt", "a", "--raw", "--quiet"}, Exit::bad_input,
                  "has no tokenizer");
+    for (const char* verb : {"generate", "tokenize"})
+        expect_error({verb, "--model", model, "--prompt", "a", "--input", text}, Exit::usage, "one of");
+    expect_error({"generate", "--model", model, "--prompt", "", "--raw", "--quiet"}, Exit::bad_input, "no tokens");
     Json config = tiny_config("llama");
     config["model_type"] = "rwkv7";
     write_file(copy + "/config.json", dump(config));

@@ -112,7 +112,8 @@ void verb::generate(const Flags& f) {
     if (f.given("think")) o.think = o.want_think;
     if (f.given("chat") && !o.chat) o.raw = true;
     o.g.interrupted = interrupted;
-    const bool talk = o.prompt.empty() && o.input.empty();
+    const bool talk = !f.given("prompt") && o.input.empty();
+    if (f.given("prompt") && !o.input.empty()) fail(Exit::usage, "--prompt and --input: one of the two was expected");
     std::vector<Row> rows;
     auto s = o.model.open([&](Session& s) {
         if (talk) {
