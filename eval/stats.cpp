@@ -35,7 +35,7 @@ double binomial_at_most(int64_t k, int64_t n, double p) {
     if (p >= 1) return 0;
     const double odds = (1 - p) / p;
     double term = binomial_term(k, n, p);
-    if (term == 0) return double(k) > double(n) * p ? 1 : 0; // below the smallest double on one side or the other
+    if (!std::isnormal(term)) return double(k) > double(n) * p ? 1 : 0; // no digits to go on from, on either side
     double sum = 0;
     for (int64_t i = k; i >= 0; i--) {
         sum += term;

@@ -369,6 +369,7 @@ void Adapters::write(const std::string& folder) {
               {"lora_dropout", config.dropout},
               {"modules_to_save", nullptr},
               {"peft_type", "LORA"},
+              {"peft_version", "0+dd"},             // not PEFT's own, but read as a version all the same
               {"r", config.rank},
               {"rank_pattern", ranks},
               {"revision", nullptr},

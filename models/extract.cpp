@@ -46,10 +46,13 @@ std::vector<Tap> parse_points(const Model& m, const std::string& list) {
                 fail(Exit::usage, "--points %s: block %ld is %s; blocks with heads are %s", one.c_str(), l,
                      m.blocks[l].kind.c_str(), blocks_with_heads(m).c_str());
         }
-        for (int l = first; l < last; l++)
-            if (!of_heads(*name) || m.blocks[l].heads)
-                taps.push_back({base + (name->per_layer ? "." + std::to_string(l) : ""), name->point,
-                                name->per_layer ? l : -1, width_of(m, *name, l), base == std::string("logits")});
+        for (int l = first; l < last; l++) {
+            Tap tap{base + (name->per_layer ? "." + std::to_string(l) : ""), name->point, name->per_layer ? l : -1,
+                    width_of(m, *name, l), base == std::string("logits")};
+            auto same = [&](const Tap& t) { return t.name == tap.name; };       // as in z.*,z.3
+            if ((!of_heads(*name) || m.blocks[l].heads) && std::none_of(taps.begin(), taps.end(), same))
+                taps.push_back(tap);
+        }
     }
     return taps;
 }

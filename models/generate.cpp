@@ -93,12 +93,13 @@ struct Generator {
     // Gives out text that can no longer become a stop string; true when one has been completed.
     bool give_text(Live& l, const std::string& text, bool end) {
         l.pending += text;
-        for (const std::string& stop : o.stop_strings)
-            if (size_t at = l.pending.find(stop); at != std::string::npos) {
-                l.pending.resize(at);
-                flush(l, at);
-                return true;
-            }
+        size_t first = std::string::npos;                   // of all that one token may have completed
+        for (const std::string& stop : o.stop_strings) first = std::min(first, l.pending.find(stop));
+        if (first != std::string::npos) {
+            l.pending.resize(first);
+            flush(l, first);
+            return true;
+        }
         size_t hold = 0;
         for (const std::string& stop : o.stop_strings)
             for (size_t n = 1; n < stop.size() && !end; n++)

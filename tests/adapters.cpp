@@ -122,6 +122,7 @@ TEST(Adapter, OnSomeBlocksOnly) {
     EXPECT_EQ(targets_of("some", ".*1\\.self_attn\\.(q|v)_proj"),
               Json({"layers.1.self_attn.q_proj", "layers.1.self_attn.v_proj"}));
     EXPECT_EQ(targets_of("mixed", "up_proj,.*0\\.mlp\\.gate_proj"), Json({"layers.0.mlp.gate_proj", "up_proj"}));
+    EXPECT_TRUE(read_json_file((t / "every") + "/adapter/adapter_config.json")["peft_version"].is_string());
     // Others' files say it otherwise.
     const std::string q = "model.layers.1.self_attn.q_proj";
     for (const Json& c : {Json{{"target_modules", ".*1.self_attn.q_proj"}},

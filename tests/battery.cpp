@@ -515,6 +515,10 @@ TEST_P(Battery, GgufIsTheSameModel) {
     Session s(o);
     o.model = temp / "m.gguf";
     Session g(o);
+    EXPECT_EQ(g.tokenizer(), nullptr);              // rows of ids need none
+    std::string text;
+    EXPECT_EQ(error_of([&] { g.need_tokenizer(); }, &text), Exit::bad_input);
+    EXPECT_NE(text.find("m.gguf: no tokenizer.ggml.tokens here; text needs one"), text.npos) << text;
     std::vector<std::vector<int>> q{some_ids(40, s.model->vocabulary, 1)};
     auto a = logits_of(s, q, 0), b = logits_of(g, q, 0);
     EXPECT_LE(far(b[0].data(), a[0].data(), a[0].size()), std::string(precision) == "f32" ? config.noise * 1e-6 : 1e-2);

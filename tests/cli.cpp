@@ -374,6 +374,37 @@ TEST_F(Cli, ATerminalGetsNoControlCharacters) {
 
 // ---- files that are missing, wrong or in the way
 
+TEST_F(Cli, OfNoTokenThereIsNoPerplexity) {
+    const std::string one = t.put("one.jsonl", "{\"input_ids\":[5]}");
+    const std::string out = run_dd({"score", "--quiet", "--json", "--model", model, "--input", one}).out;
+    const Json summary = parse_json(out.substr(out.find('\n') + 1), "summary")["summary"];
+    EXPECT_EQ(summary["tokens"], 0);
+    EXPECT_TRUE(summary["perplexity"].is_null() && summary["nll_per_token"].is_null()) << out;
+}
+
+TEST_F(Cli, AnAnswerEndsAtTheFirstOfItsStops) {
+    const auto text = [&](int seed, const Args& stops) {
+        Args a{"generate", "--quiet", "--json", "--raw", "--ignore-eos", "--model", model, "--prompt", "a", "--temp",
+               "1", "--max-tokens", "8", "--seed", std::to_string(seed)};
+        for (const std::string& s : stops) a.insert(a.end(), {"--stop", s});
+        return std::string(parse_json(run_dd(a).out, "answer")["text"]);
+    };
+    const auto apart = [](const std::string& s) {
+        for (int i = 0; i < 3; i++)
+            if (s.size() < 3 || !isalnum((unsigned char)s[size_t(i)])) return false;
+        return s[0] != s[1] && s[0] != s[2] && s[1] != s[2];
+    };
+    int seed = 0;
+    while (seed < 200 && !apart(text(seed, {}))) seed++;
+    const std::string whole = text(seed, {});
+    ASSERT_TRUE(apart(whole)) << whole;
+    EXPECT_EQ(text(seed, {whole.substr(2, 1)}), whole.substr(0, 2));
+    // Its last letter completes both; the longer one begins before the other.
+    EXPECT_EQ(text(seed, {whole.substr(2, 1), whole.substr(1, 2)}), whole.substr(0, 1));
+    EXPECT_EQ(text(seed, {whole.substr(1, 2), whole.substr(2, 1)}), whole.substr(0, 1));
+    expect_error({"generate", "--model", model, "--prompt", "a", "--stop", ""}, Exit::usage, "an empty text");
+}
+
 TEST_F(Cli, WrongFilesAreNamedInOneLine) {
     const Args score{"score", "--quiet", "--model"};
     const auto with = [](Args a, const Args& more) {
@@ -401,6 +432,11 @@ TEST_F(Cli, WrongFilesAreNamedInOneLine) {
                  "text.jsonl:1: a row of text, but the model has no");
     expect_error({"generate", "--model", copy, "--prompt", "a", "--raw", "--quiet"}, Exit::bad_input,
                  "has no tokenizer");
+    for (const char* verb : {"generate", "tokenize"})
+        expect_error({verb, "--model", model, "--prompt", "a", "--input", text}, Exit::usage, "one of");
+    expect_error({"generate", "--model", model, "--prompt", "", "--raw", "--quiet"}, Exit::bad_input, "no tokens");
+    expect_error({"generate", "--model", copy, "--prompt", "a", "--chat", "--quiet"}, Exit::usage,
+                 "no known chat format");
     Json config = tiny_config("llama");
     config["model_type"] = "rwkv7";
     write_file(copy + "/config.json", dump(config));

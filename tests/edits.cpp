@@ -151,6 +151,9 @@ TEST_P(Edits, AblationToAMean) {
         if (i % mean.size() / size_t(size) == size_t(heads) - 1) want[i] = mean[i % mean.size()];
     EXPECT_EQ(taken("put.safetensors", {"--ablate", head(heads - 1), "--ablate-to", "mean:" + means}), want);
     EXPECT_NE(want, plain);
+    Ran idle = dd({"score", "--input", rows}, {"--ablate-to", "mean:" + means});
+    EXPECT_EQ(idle.code, int(Exit::usage));
+    EXPECT_NE(idle.err.find("no head is ablated"), idle.err.npos) << idle.err;
 }
 
 // What `dd train --train-edits` writes is what --edits takes, whatever the verb.

@@ -149,6 +149,22 @@ void test_matmul(const Kernels& fast) {
                         k.matmul(&p, 1, x);
                     });
                 }
+
+    // Narrow products share a sweep, whatever types a file gave them.
+    for (Type operand : {Type::bf16, Type::f32})
+        for (int rows : {1, 5, 40, 100})
+            expect_same(fast, format("%s x, three types, %d rows", info(operand).name, rows),
+                        [&](const Kernels& k, Bench& b) {
+                            Tensor x = b.in(rows, 50, operand);
+                            Matrix f = matrix(b, k, operand, 18, 50, Type::f32),
+                                   h = matrix(b, k, operand, 6, 50, Type::bf16),
+                                   g = matrix(b, k, operand, 40, 50, Type::f16);
+                            Product p[4];
+                            for (int i = 0; const Matrix* w : {&f, &h, &g, &h})
+                                p[i++] = {b.fresh(rows, w->out, Type::f32), w, {}, nullptr};
+                            k.matmul(p, 4, x);
+                            k.matmul(p + 1, 3, x);
+                        });
 }
 
 void test_matmul_dx(const Kernels& fast) {

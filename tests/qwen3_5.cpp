@@ -165,6 +165,7 @@ TEST(Qwen3_5, BlocksWithoutHeadsSaySo) {
     EXPECT_EQ(parse_points(*s.model, "z.*").size(), 1u);
     EXPECT_EQ(parse_points(*s.model, "z.*")[0].name, "z.3");
     EXPECT_EQ(parse_points(*s.model, "attn_out.*").size(), 4u);
+    EXPECT_EQ(parse_points(*s.model, "final,attn_out.*,attn_out.1,final").size(), 5u) << "each point once";
     ModelFlags flags;
     flags.temper = "1.0=0.5";
     EXPECT_EQ(error_of([&] { read_edits(flags, s); }, &text), Exit::usage);

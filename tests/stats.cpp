@@ -38,6 +38,9 @@ TEST(Stats, BinomialTailsAgreeWithScipy) {
     EXPECT_EQ(binomial_at_least(0, 10, .3), 1);
     EXPECT_NEAR(binomial_at_most(4000, 100000, .9), 0, 1e-300);
     EXPECT_NEAR(binomial_at_most(99000, 100000, .1), 1, 1e-12);
+    // The first term is a subnormal number, which has few digits.
+    EXPECT_NEAR(binomial_at_least(670, 3000, .5647629664980112), 1, 1e-12);
+    EXPECT_EQ(binomial_at_most(670, 3000, .5647629664980112), 0);
 }
 
 TEST(Stats, DescriptionAgreesWithNumpy) {

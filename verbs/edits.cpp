@@ -121,12 +121,14 @@ struct Reader {
         for (const Edit& e : edits) {
             if (e.what != Edit::scale_heads) continue;
             const Model::Block& b = model().blocks[e.layer];
+            if (std::count(e.v.f(), e.v.f() + b.heads, 0.0f) == 0) continue;
             Tensor v = vector(where.substr(5) + "#z." + std::to_string(e.layer), b.heads * b.head_size,
                               "--ablate-to " + where);
             for (int h = 0; h < b.heads; h++)
                 if (e.v.f()[h] != 0) std::fill_n(v.f() + h * b.head_size, b.head_size, 0.0f);
             means.push_back({Point::z, e.layer, Edit::add, v});
         }
+        if (means.empty()) fail(Exit::usage, "--ablate-to %s: no head is ablated; --ablate names them", where.c_str());
         edits.insert(edits.end(), means.begin(), means.end());
     }
     void file(const std::string& path) {

@@ -111,8 +111,11 @@ void verb::generate(const Flags& f) {
     o.g.sampling.seed = uint64_t(o.seed);
     if (f.given("think")) o.think = o.want_think;
     if (f.given("chat") && !o.chat) o.raw = true;
+    for (const std::string& stop : o.g.stop_strings)
+        if (stop.empty()) fail(Exit::usage, "--stop: an empty text would end every answer before it begins");
     o.g.interrupted = interrupted;
-    const bool talk = o.prompt.empty() && o.input.empty();
+    const bool talk = !f.given("prompt") && o.input.empty();
+    if (f.given("prompt") && !o.input.empty()) fail(Exit::usage, "--prompt and --input: one of the two was expected");
     std::vector<Row> rows;
     auto s = o.model.open([&](Session& s) {
         if (talk) {
@@ -120,6 +123,8 @@ void verb::generate(const Flags& f) {
             fail(Exit::usage, "--prompt or --input is missing (on a terminal, neither opens a chat)");
         }
         RowReader reader = s.reader();
+        if (f.given("chat") && o.chat && !reader.chat)
+            fail(Exit::usage, "--chat: the model has no known chat format; --chat-format NAME chooses one");
         reader.raw = o.raw, reader.to_continue = true, reader.think = o.think;
         reader.longest = (o.g.context ? o.g.context : s.model->context) - 1;        // and an answer
         if (!o.input.empty()) rows = read_rows(o.input, reader);

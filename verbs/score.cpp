@@ -45,7 +45,7 @@ void verb::score(const Flags&) {
         }
         all += nll, tokens += n;
         out["logprobs"] = list, out["nll"] = nll, out["tokens"] = n;
-        double mean = n ? nll / double(n) : 0.0;
+        double mean = n ? nll / double(n) : NAN;        // of no token there is none: null in JSON
         put(o.json ? dump(out) + "\n"
                    : format("%s\t%zu tokens\tnll %.6f\tper token %.6f\tperplexity %.4f\n", dump(rows[r].id).c_str(), n,
                             nll, mean, std::exp(mean)));
@@ -53,7 +53,7 @@ void verb::score(const Flags&) {
     });
     progress.clear();
     double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    double mean = tokens ? all / double(tokens) : 0;
+    double mean = tokens ? all / double(tokens) : NAN;
     Json summary = {{"rows", rows.size()},          {"tokens", tokens},  {"nll", all}, {"nll_per_token", mean},
                     {"perplexity", std::exp(mean)}, {"seconds", seconds}};
     put(o.json ? dump({{"summary", summary}}) + "\n"

@@ -42,9 +42,9 @@ void verb::tokenize_flags(Flags& f) {
     f.add("json", &o.json, "", "one JSON object a row");
 }
 
-void verb::tokenize(const Flags&) {
-    if (o.model.empty() || (o.input.empty() && o.prompt.empty()))
-        fail(Exit::usage, "--model, and --input or --prompt, are needed");
+void verb::tokenize(const Flags& f) {
+    if (o.model.empty() || f.given("prompt") == !o.input.empty())
+        fail(Exit::usage, "--model, and one of --input and --prompt, are needed");
     Source source = open_source(o.model);
     RowReader reader;
     reader.tokenizer = source.tokenizer.get();

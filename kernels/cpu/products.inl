@@ -3,7 +3,7 @@
 // One call, with the columns of all its products cut into units: as many vectors as a tile takes (two when rows are
 // few and weights stream; three for a batch of some tens: tiles are eight rows then instead of six, which divides 32,
 // and units come out even among two threads where 36 or 60 vectors by four do not), of one wide product, or of the
-// narrow ones together.
+// narrow ones together: those that lie in the same form as the first of them, for a sweep reads all its panels one way.
 struct Call {
     int n = 0, cap = 4;
     bool few = false;
@@ -13,10 +13,11 @@ struct Call {
     Groups groups[most_products];
     int rows = 0, until[most_products + 1] = {};    // units of the wide products before each
     int narrow = 0;                                 // vectors of narrow products, after them
+    Form shared = Form::none;                       // theirs
     const float* sums = nullptr;
     bool floats = false;                            // x is f32
 
-    bool wide(int i) const { return w[i].width == 32 || p[i]->u; }
+    bool wide(int i) const { return w[i].width == 32 || p[i]->u || w[i].form != shared; }
     int vectors(int i) const { return (p[i]->w->out + 15) / 16; }
     int units() const { return until[n] + (narrow + cap - 1) / cap; }
 };
@@ -114,6 +115,7 @@ static size_t set_up(Call& c, const Product* ps, int n, Tensor x) {
         c.p[i] = ps + i;
         c.w[i] = layout(*ps[i].w);
         if (ps[i].u) c.b[i] = layout(*ps[i].b), bytes += padded_bytes(ps[i].u);
+        else if (c.w[i].width == 16 && c.shared == Form::none) c.shared = c.w[i].form;
         Type t = ps[i].w->w.type;
         if (!quantized(t)) continue;
         c.groups[i] = groups_of(*ps[i].w, c.w[i]);
