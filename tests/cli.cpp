@@ -9,6 +9,7 @@
 #include <regex>
 #include <set>
 #include <thread>
+#include "../train/run_folder.h"
 #include "tiny.h"
 
 namespace {
@@ -106,6 +107,7 @@ TEST_F(Cli, HelpOfEveryVerbHasFlagsDefaultsAndAnExample) {
 }
 
 TEST_F(Cli, MistypedVerbsAndFlagsAreAnsweredWithTheNearest) {
+    EXPECT_EQ(run_dd({"--version"}).out, "dd " + build_description()["version"].get<std::string>() + "\n");
     expect_error({"trian"}, Exit::usage, "'trian': unknown verb; did you mean train?");
     expect_error({"generat"}, Exit::usage, "did you mean generate?");
     expect_error({"\x1b[2J\n"}, Exit::usage, "'\\x1b[2J\\x0a': unknown verb");

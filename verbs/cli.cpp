@@ -13,6 +13,7 @@
 #include <system_error>
 #include "../engine/file.h"
 #include "../engine/reader.h"
+#include "../train/run_folder.h"
 #include "common.h"
 
 Flags::Flag& Flags::add(const std::string& name, Target to, const std::string& meta, const std::string& help) {
@@ -327,6 +328,7 @@ int run_command_line(int argc, char** argv, const std::vector<Verb>& verbs) {
             if (name == v.name) verb = &v;
         }
         if (verb) run_verb(*verb, {argv + 2, argv + argc});
+        else if (name == "--version") put("dd " + build_description()["version"].get<std::string>() + "\n");
         else if (name.empty() || name == "--help" || name == "-h" || name == "help") overview(stdout, verbs);
         else
             fail(Exit::usage, "%s: unknown verb; did you mean %s? (dd --help lists them)", shown(name).c_str(),
