@@ -3,7 +3,6 @@
 #include <chrono>
 #include <cmath>
 #include <deque>
-#include "../kernels/parallel.h"
 #include "../engine/replay.h"
 #include "session.h"
 
@@ -20,13 +19,6 @@ struct Live {                       // a request that holds a slot
     std::unique_ptr<StreamDecoder> decoder;
     std::string pending;            // text not yet given out: it may be the beginning of a stop string
 };
-
-// Keskar et al. 2019, section 4.1, on every token so far.
-void penalise(float* z, double penalty, std::vector<int> seen) {
-    std::sort(seen.begin(), seen.end());
-    seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
-    for (int id : seen) z[id] = z[id] > 0 ? z[id] / float(penalty) : z[id] * float(penalty);
-}
 
 // One pass over all slots that have something to do.
 struct Step {
@@ -51,7 +43,8 @@ struct Generator {
     std::deque<size_t> waiting;
     GenerateStats stats;
     const Memory& memory;
-    std::vector<float> logit_numbers, logp_numbers;
+    std::vector<float> numbers;
+    Tensor seen;                    // tokens so far [slots, room], for a repeat penalty
 
     Generator(Session& s, const std::vector<Request>& requests, const GenerateOptions& o)
         : s(s),
@@ -138,6 +131,7 @@ struct Generator {
         Pass p{nothing, counting, b.rows(), s.operand};
         p.cache = &cache;
         s.model->forward(p);
+        if (penalises()) states.make(n, room, Type::i32);
         return states.peak;
     }
 
@@ -158,8 +152,10 @@ struct Generator {
         Arena states(state_bytes + (size_t(1) << 16), memory), scratch(scratch_bytes, memory);
         Cache cache(states, slots, room, prompt_tokens_a_pass);
 
+        if (penalises()) seen = states.make(slots, room, Type::i32);
+
         Replays replays(s.k, scratch);
-        const bool follows = !penalises() && !memory.host;
+        const bool follows = !memory.host;
 
         Batch b;
         Step step, before;
@@ -199,7 +195,7 @@ struct Generator {
             }
             auto walk = [&] { return walk_of(step, scratch, cache); };
             Tensor out = step.decoding ? replays(int(step.who.size()), walk) : walk();
-            if (out) choose(out, step, scratch);
+            if (out) choose(out, step.who);
             stats.passes++;
             if (prompts) stats.prompt_seconds += since(begun), stats.prompt_passes++;
         }
@@ -216,49 +212,32 @@ struct Generator {
                              by.seed, stream, pos, row});
     }
 
-    // The tokens that follow the sequences whose next one is wanted, and their log-probabilities [2, n]; where a
-    // repeat penalty has its say first, the logits. Where every sequence is decoding, ids and positions become the next
-    // pass's.
+    // The tokens that follow the sequences whose next one is wanted, and their log-probabilities [2, n]. Where every
+    // sequence is decoding, ids and positions become the next pass's.
     Tensor walk_of(const Step& step, Arena& scratch, Cache& cache) {
         Pass p{s.k, scratch, step.rows, s.operand};
         p.edits = s.edits.empty() ? nullptr : &s.edits;
         p.cache = &cache;
-        Tensor h = s.model->forward(p);
-        int n = int(step.who.size());
+        Tensor h = s.model->forward(p), z, from;
+        const int n = int(step.who.size());
+        if (n) from = z = logits(p, select(p, h, step.at, n), s.model->head());
+        if (penalises()) {                              // logprobs stay the model's own
+            if (n) s.k.copy(from = p.make(n, z.cols, Type::f32), z);
+            s.k.penalise(from, z, seen, step.rows, step.at, float(o.sampling.repeat_penalty));
+        }
         if (!n) return {};
-        Tensor z = logits(p, select(p, h, step.at, n), s.model->head());
-        if (penalises()) return z;
         Tensor both = p.make(2, n, Type::f32);
         int* chosen = (int*)both.data;
-        next(s.k, chosen, z, step.stream, step.rows.pos, step.at);
+        next(s.k, chosen, from, step.stream, step.rows.pos, step.at);
         s.k.pick(both.slice(1, 1), {}, z, chosen, nullptr, 0);
         if (step.decoding && !memory.host) s.k.follow((int*)step.rows.ids, (int*)step.rows.pos, chosen, n);
         return both;
     }
 
-    void choose(Tensor out, const Step& step, Arena& scratch) {
-        const std::vector<int>& who = step.who;
-        int n = int(who.size());
-        if (!penalises()) {
-            const float* both = get(memory, out, logit_numbers);
-            for (int i = 0; i < n; i++) took(who[i], ((const int*)both)[i], both[n + i]);
-            return;
-        }
-        // The process chooses, from a copy: logprobs are the model's own.
-        Tensor own = out;
-        if (memory.host) own = scratch.make(n, out.cols), s.k.copy(own, out);
-        own.data = (float*)get(memory, own, logit_numbers);
-        std::vector<int> want(n), pos(n), row(n);
-        parallel(n, [&](int i, int) {
-            const std::vector<int>& before = live[who[i]].ids;
-            penalise(own.f() + size_t(i) * own.cols, o.sampling.repeat_penalty, before);
-            pos[i] = int(before.size()) - 1, row[i] = i;
-        });
-        next(memory.host ? s.k : cpu(), want.data(), own, step.streams.data(), pos.data(), row.data());
-        Tensor logp = scratch.make(n, 1);
-        s.k.pick(logp, {}, out, scratch.put(want), nullptr, 0);
-        const float* of = get(memory, logp, logp_numbers);
-        for (int i = 0; i < n; i++) took(who[i], want[i], of[i]);
+    void choose(Tensor out, const std::vector<int>& who) {
+        const size_t n = who.size();
+        const float* both = get(memory, out, numbers);
+        for (size_t i = 0; i < n; i++) took(who[i], ((const int*)both)[i], both[n + i]);
     }
 
     void took(int slot, int id, float logp) {
