@@ -39,6 +39,7 @@ struct Generator {
     std::vector<int> stops;
     const Tokenizer* tokenizer;
     int room, slots;
+    int a_pass, longest = 0;        // tokens of all prompts in a pass; of the longest of them
     std::vector<Live> live;
     std::deque<size_t> waiting;
     GenerateStats stats;
@@ -55,6 +56,7 @@ struct Generator {
           memory(*s.k.memory) {
         int context = o.context ? o.context : s.model->context;
         room = 1;
+        size_t prompts = 0;
         for (size_t r = 0; r < requests.size(); r++) {
             size_t n = requests[r].prompt.size();
             if (n == 0) fail(Exit::bad_input, "request %zu: the prompt has no tokens", r);
@@ -66,10 +68,11 @@ struct Generator {
                     fail(Exit::bad_input, "request %zu: token id %d, but the model has %d embeddings", r, id,
                          s.model->vocabulary);
             room = std::max(room, std::min(context, int(n) + o.max_tokens));
+            longest = std::max(longest, int(n)), prompts += n;
             waiting.push_back(r);
         }
         slots = std::min<int>(o.slots, int(requests.size()));
-        live.resize(slots);
+        a_pass = int(std::min(prompts, size_t(s.k.tokens_a_pass)));
     }
 
     bool fill(Live& l) {
@@ -125,7 +128,7 @@ struct Generator {
 
     size_t cache_bytes(int n) {
         Arena counting(size_t(1) << 42, true), states(size_t(1) << 42, true);
-        Cache cache(states, n, room, prompt_tokens_a_pass);
+        Cache cache(states, n, room, std::min(longest, a_pass));
         Batch b;
         b.add(requests[0].prompt.data(), 1, 0, 0);
         Pass p{nothing, counting, b.rows(), s.operand};
@@ -135,23 +138,31 @@ struct Generator {
         return states.peak;
     }
 
+    // Scratch for the widest pass: as many tokens of one prompt as a pass takes, one of each other sequence, and what
+    // the next tokens are drawn from.
+    size_t pass_bytes() {
+        Batch widest;
+        const std::vector<int> zeros(size_t(a_pass), 0);
+        for (int i = 0; i < slots; i++) widest.add(zeros.data(), i == 0 ? a_pass : 1, 0, i);
+        return s.plan(widest, true, true) + size_t(slots) * (s.model->vocabulary + 64) * 4 + (size_t(1) << 20);
+    }
+
     void run() {
         using Clock = std::chrono::steady_clock;
         auto since = [](Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); };
         auto start = Clock::now();
-        Batch widest;
-        std::vector<int> zeros(prompt_tokens_a_pass, 0);
-        for (int i = 0; i < slots; i++) widest.add(zeros.data(), i == 0 ? prompt_tokens_a_pass : 1, 0, i);
-        size_t scratch_bytes =
-            s.plan(widest, true, true) + size_t(slots) * (s.model->vocabulary + 64) * 4 + (size_t(1) << 20);
-        while (slots > 1 && cache_bytes(slots) + scratch_bytes > available_memory(memory) / 10 * 9) slots /= 2;
+        size_t scratch_bytes = pass_bytes();
+        while (!s.fits(cache_bytes(slots) + scratch_bytes) && (a_pass > least_a_pass || slots > 1)) {
+            if (a_pass > least_a_pass) a_pass = std::max(least_a_pass, a_pass / 2);
+            else slots /= 2;
+            scratch_bytes = pass_bytes();
+        }
         size_t state_bytes = cache_bytes(slots);
         need_memory(memory, state_bytes + scratch_bytes, format("keys and values of %d tokens", room),
                     "a smaller --max-tokens");
         live.resize(slots);
         Arena states(state_bytes + (size_t(1) << 16), memory), scratch(scratch_bytes, memory);
-        Cache cache(states, slots, room, prompt_tokens_a_pass);
-
+        Cache cache(states, slots, room, std::min(longest, a_pass));
         if (penalises()) seen = states.make(slots, room, Type::i32);
 
         Replays replays(s.k, scratch);
@@ -163,7 +174,7 @@ struct Generator {
             b.clear();
             std::swap(step, before);
             step = {};
-            int budget = prompt_tokens_a_pass;
+            int budget = a_pass;
             bool prompts = false;
             for (int i = 0; i < slots; i++) {
                 Live& l = live[i];
