@@ -124,7 +124,8 @@ TEST(Passes, AreAsLongAsMemoryAllows) {
                     [&](size_t t, int64_t, const float*, int64_t) { n += t == 0; });
         }, &text), Exit::ok) << text;
         if (groups.empty() || groups.back() != n) groups.push_back(n);
-        ASSERT_EQ(error_of([&] { score(*s, rows, [](size_t, const std::vector<float>&) {}); }, &text), Exit::ok) << text;
+        const auto scores = [&] { score(*s, rows, [](size_t, const std::vector<float>&) {}); };
+        ASSERT_EQ(error_of(scores, &text), Exit::ok) << text;
     }
     EXPECT_EQ(groups, (std::vector<int>{2, 3, 5}));
 }
