@@ -191,11 +191,12 @@ void open(int number) {
 
 // The table's name says who multiplies; it lives as long as the process.
 Kernels table_of(bool one_order) {
-    auto kept = [](const std::string& products) { return (new std::string(card() + products))->c_str(); };
+    auto kept = [](const std::string& does) { return (new std::string(card() + does))->c_str(); };
     if (one_order) return table(kept(", one order, products by own kernels"), true);
-    if (!*library_name()) return table(kept(", products by own kernels: no libcublasLt.so.13 or .12 that starts"), false);
-    return table(kept(format(", products by %s, of weights in blocks and up to 8 rows by own kernels", library_name())),
-                 false, true);
+    const char* library = library_name();
+    if (!*library) return table(kept(", products by own kernels: no libcublasLt.so.13 or .12 that starts"), false);
+    return table(kept(format(", products by %s, of weights in blocks and up to 8 rows by own kernels", library)), false,
+                 true);
 }
 
 } // namespace
