@@ -5,7 +5,7 @@
 #include "../kernels/devices.h"
 #include "../kernels/error.h"
 
-// Said before anything else: the tests' parameters, made before main(), open the device already.
+// Said before anything else: the tests' parameters, made before any test runs, open the device already.
 static struct IsThereOne {
     IsThereOne() {
         const Devices d = cuda_devices();

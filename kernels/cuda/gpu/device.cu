@@ -54,9 +54,9 @@ const Driver& driver() {
 
 int device = 0;
 bool recording = false;
-// Of each reservation. Made when it is first wanted: somebody may open the device before main() begins.
+// Of each reservation. Made when it is first wanted, and there as long as the last arena.
 std::map<char*, size_t>& committed() {
-    static auto* all = new std::map<char*, size_t>; // kept while the process lives
+    static auto* all = new std::map<char*, size_t>;
     return *all;
 }
 
@@ -122,8 +122,8 @@ void release(void* base, size_t bytes) {
     committed().erase(found);
 }
 
-// From memory that is not pinned, so CUDA promises only that the call *may* return when `from` has been read: waited for.
-// It happens between walks, when the stream is idle anyway.
+// Waited for: of memory that is not pinned CUDA promises only that it may have been read when the call returns. It
+// happens between walks, when the stream is idle anyway.
 void upload(void* to, const void* from, size_t bytes) {
     outside_of_recordings("a copy");
     if (!bytes) return;

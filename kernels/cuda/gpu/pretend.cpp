@@ -46,7 +46,7 @@ State& state() {
         if (getenv("DD_PRETEND"))
             atexit([] {
                 const State& s = state();
-                fprintf(stderr, "pretended: %zu launches, %zu recorded ones in %zu replays, %zu copies, %.3f GB at most\n",
+                fprintf(stderr, "pretended: %zu launches, %zu recorded ones in %zu replays, %zu copies, %.3f GB\n",
                         s.launches, s.recorded, s.replays, s.copies, double(s.peak) * 1e-9);
             });
         return new State; // kept while the process lives
@@ -131,8 +131,8 @@ CUresult map(CUdeviceptr p, size_t size, size_t offset, CUmemGenericAllocationHa
 }
 CUresult set_access(CUdeviceptr p, size_t size, const CUmemAccessDesc* d, size_t n) {
     auto i = state().mapped.find(p);
-    MUST(n == 1 && d->flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE && i != state().mapped.end() && i->second.size == size,
-         "access to other than what was mapped");
+    MUST(n == 1 && d->flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE, "access of another kind");
+    MUST(i != state().mapped.end() && i->second.size == size, "access to other than what was mapped");
     i->second.accessible = true;
     return CUDA_SUCCESS;
 }
@@ -264,7 +264,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t n, cudaMemcpyKind
     OUTSIDE;
     const bool up = kind == cudaMemcpyHostToDevice;
     const void *device = up ? to : from, *process = up ? from : to;
-    MUST((up || kind == cudaMemcpyDeviceToHost) && on_device(device, n) && !reserved(process), "a copy of %zu bytes", n);
+    MUST((up || kind == cudaMemcpyDeviceToHost) && on_device(device, n) && !reserved(process), "copy of %zu bytes", n);
     state().copies++;
     open(device, n, PROT_READ | PROT_WRITE);
     memcpy(to, from, n);
