@@ -117,8 +117,8 @@ struct DeviceOnly {
     ~DeviceOnly() { device_only--; }
 };
 inline bool of_process(uintptr_t word) {
-    unsigned char there;
-    return word >> 32 && !(word >> 47) && !(of_device && of_device(reinterpret_cast<void*>(word))) &&
+    unsigned char there; // heaps, stacks and mappings lie above; below are pairs of numbers, and sanitizers' shadows
+    return word >> 44 >= 5 && !(word >> 47) && !(of_device && of_device(reinterpret_cast<void*>(word))) &&
            mincore(reinterpret_cast<void*>(word & ~uintptr_t(4095)), 1, &there) == 0;
 }
 // What CUDA refuses at a launch: a grid without blocks or with too many, and (here) such an address among the words of
