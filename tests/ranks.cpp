@@ -523,7 +523,7 @@ protected:
         return line;
     }
     static std::string mpirun(int n) {
-        return format("timeout -k 5 60 mpirun %s --oversubscribe --bind-to none -n %d ",
+        return format("timeout -k 5 200 mpirun %s --oversubscribe --bind-to none -n %d ",
                       getuid() ? "" : "--allow-run-as-root", n);
     }
     std::string said;
