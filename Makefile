@@ -36,7 +36,8 @@ LIB    += $(BUILD)/train/mpi/$(if $(MPI_FLAGS),mpi,none).o
 LDLIBS += $(filter -L% -l% -Wl%,$(MPI_FLAGS))
 BENCH := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard bench/*.cpp))
 
-.PHONY: always all cpu help deps demo demo-dpo demo-tiny test closeness test-full bench lint fuzz asan tsan mutants test-long test-gpu gpu-kit \
+.PHONY: always all cpu help deps demo demo-dpo demo-tiny test closeness test-full bench lint fuzz asan tsan mutants test-long test-gpu test-pretend \
+        gpu-kit \
         gpu-session ladder cuda-report cuda-layouts clean
 .DEFAULT_GOAL := all
 
@@ -105,6 +106,10 @@ mutants: deps                   ## every planted bug of tests/mutants.txt, which
 test-gpu:                       ## the CUDA kernels and every golden on a GPU, and compute-sanitizer; into build/gpu.txt
 	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=1 dd $(BUILD)/tests/gpu
 	@scripts/test_gpu.sh $(BUILD)
+
+test-pretend:                   ## what dd does for a GPU (memory, recording, launches), by a CUDA runtime that computes nothing; needs nvcc
+	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=1 $(BUILD)/pretend/dd
+	@scripts/test_pretend.sh $(BUILD)/pretend/dd
 
 gpu-kit:                        ## what scripts/gpu_session.sh runs, linked for another machine, into build/kit.tar.xz
 	@+$(MAKE) --no-print-directory -j$(JOBS) CUDA=1 $(addprefix $(BUILD)/kit/,dd tests bench ladder)
@@ -176,6 +181,21 @@ $(KIT)/bench: $(BENCH) $(KIT_LIB)
 	@mkdir -p $(@D)
 	so=$$($(CXX) -print-file-name=libbenchmark.so); cp -L $$so $(KIT)/$$(objdump -p $$so | awk '/SONAME/ {print $$2}')
 	$(KIT_LINK) -lbenchmark $(KIT_LIBS)
+
+# The same four with a runtime that computes nothing in the place of NVIDIA's: what the host does for a GPU, without one.
+PRETEND  := $(BUILD)/pretend
+$(PRETEND)/runtime.o: kernels/cuda/gpu/pretend.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS) -I$(dir $(NVCC))../include -c $< -o $@
+PRETEND_LINK = $(CXX) $(filter %.o,$^) -o $@ -lpcre2-8 -lutf8proc -lpthread -ldl
+$(PRETEND)/dd: $(BUILD)/dd.o $(KIT_LIB) $(PRETEND)/runtime.o
+	$(PRETEND_LINK)
+$(PRETEND)/tests: $(GPU_TESTS) $(BUILD)/tests/gpu.o $(LADDER:%.cu=$(BUILD)/%.o) $(KIT_LIB) $(PRETEND)/runtime.o
+	$(PRETEND_LINK) -lgtest -lgtest_main
+$(PRETEND)/ladder: $(LADDER:%.cu=$(BUILD)/%.o) $(BUILD)/bench/ladder/run.o $(KIT_LIB) $(PRETEND)/runtime.o
+	$(PRETEND_LINK)
+$(PRETEND)/bench: $(BENCH) $(KIT_LIB) $(PRETEND)/runtime.o
+	$(PRETEND_LINK) -lbenchmark
 
 # Newer than what was linked with the other choice.
 $(BUILD)/cuda.flag: always

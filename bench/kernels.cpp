@@ -310,6 +310,12 @@ void the_rest() {
     Draw draw{1.44269504f, 50, 0.9};
     draw.stream = (const uint64_t*)room(2 * size_t(head_rows)), draw.pos = draw.row = numbers(head_rows, head_rows);
     add("sample", logits + ", of the best 50 and of 0.9", 0, n, [=] { k.sample(best, z, draw); });
+    Rows one = some_rows(many, 1, positions - 1);
+    one.ids = numbers(many, vocabulary);
+    Tensor seen{(void*)counting(many * positions, positions), many, positions, Type::i32}, few = z.slice(0, many);
+    Tensor from = tensor(many, vocabulary);
+    add("penalise", format("%d sequences of %d tokens", many, positions), 0, 3.0 * double(seen.bytes()),
+        [=] { k.penalise(from, few, seen, one, one.slot, 1.1f); });
     Tensor x = tensor(tokens, dim), y = tensor(tokens, dim), v = tensor(1, dim);
     Tensor s = tensor(1, dim / head), ds = tensor(1, dim / head);
     double m = double(x.bytes());

@@ -29,6 +29,7 @@ struct Kernels {
     DD_KERNELS(K)
 #undef K
     const Limits* limits = nullptr; // null: the processor's (probe.h)
+    int tokens_a_pass = 512;        // of prompts: fewer leave it idle, more only take memory
 };
 
 extern const Kernels reference; // cpu/ref.cpp      scalar, plain: the specification the others are tested against

@@ -137,6 +137,11 @@ struct AdamW { float lr, beta1, beta2, eps, decay; int step; };         // step 
                                                                     /* through the softcap c (0: none) that made z        */ \
   K(argmax,      (int* best, Tensor z))                             /* the first of the largest of each row; NaN is none  */ \
   K(sample,      (int* next, Tensor z, const Draw& d))              /* a token drawn for each row: see ref_sample.cpp     */ \
+  K(penalise,    (Tensor y, Tensor z, Tensor seen, const Rows& b, const int* row, float penalty)) \
+                                                                    /* y[i][t] = z[i][t] / penalty, or times it where it  */ \
+                                                                    /* is not positive, for every t so far of the sequence */ \
+                                                                    /* of row[i]; seen [slot][position]: the tokens, -1   */ \
+                                                                    /* for one that was there before; b's come first      */ \
   /* edits */ \
   K(scale_heads, (Tensor y, Tensor x, Tensor s))                    /* head h of every row times s[h]                     */ \
   K(scale_heads_back, (Tensor dx, Tensor ds, Tensor dy, Tensor x, Tensor s)) \

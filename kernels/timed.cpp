@@ -36,7 +36,7 @@ const Kernels& timed(const Kernels& k) {
              DD_KERNELS(K)
 #undef K
     };
-    table.limits = k.limits;
+    table.limits = k.limits, table.tokens_a_pass = k.tokens_a_pass;
     return table;
 }
 

@@ -334,21 +334,20 @@ void Adapters::repack(const Kernels& k, Type operand) {
 
 void Adapters::write(const std::string& folder) {
     const LoraConfig& config = config_;
-    make_folders(folder);
-    struct Half { std::string name; Tensor t; };
+    struct Half { std::string name; Tensor t; std::vector<float> fetched; const float* numbers; };
     std::vector<Half> halves;
     for (Entry& e : entries_) {
         std::string module = e.module.starts_with("model.") ? config.prefix + e.module.substr(6) : e.module;
-        halves.push_back({"base_model.model." + module + ".lora_A.weight", e.lora.a});
-        halves.push_back({"base_model.model." + module + ".lora_B.weight", e.lora.b});
+        halves.push_back({"base_model.model." + module + ".lora_A.weight", e.lora.a, {}, nullptr});
+        halves.push_back({"base_model.model." + module + ".lora_B.weight", e.lora.b, {}, nullptr});
     }
+    for (Half& h : halves) h.numbers = get(mem_.memory, h.t, h.fetched);    // a lost device leaves not even a folder
+    make_folders(folder);
     std::sort(halves.begin(), halves.end(), [](const Half& a, const Half& b) { return a.name < b.name; });
     std::vector<SafetensorsWriter::Item> items;
     for (const Half& h : halves) items.push_back({h.name, Type::f32, {h.t.rows, h.t.cols}});
     SafetensorsWriter file(folder + "/adapter_model.safetensors", items, {{"format", "pt"}});
-    std::vector<float> numbers;
-    for (size_t i = 0; i < halves.size(); i++)
-        file.write(i, 0, get(mem_.memory, halves[i].t, numbers), halves[i].t.rows);
+    for (size_t i = 0; i < halves.size(); i++) file.write(i, 0, halves[i].numbers, halves[i].t.rows);
     file.commit();
 
     Json alphas = Json::object(), ranks = Json::object();

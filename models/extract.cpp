@@ -63,15 +63,16 @@ namespace {
 // walk through.
 struct Groups {
     RowSource& rows;
+    size_t most;
     std::vector<int> ahead;                     // read, and too long for the group before
     bool more;
-    explicit Groups(RowSource& rows) : rows(rows) {
+    Groups(RowSource& rows, int most) : rows(rows), most(size_t(most)) {
         rows.rewind();
         more = rows.next(ahead);
     }
     bool next(Batch& b) {
         b.clear();
-        while (more && (b.tokens() == 0 || b.ids.size() + ahead.size() <= size_t(prompt_tokens_a_pass))) {
+        while (more && (b.tokens() == 0 || b.ids.size() + ahead.size() <= most)) {
             b.add(ahead.data(), int(ahead.size()), 0, b.sequences());
             more = rows.next(ahead);
         }
@@ -103,16 +104,22 @@ void extract(Session& s, const std::vector<Row>& rows, const std::vector<Tap>& t
 // too many to keep, are made and given out between two groups; so are the few rows of --tokens last.
 void extract(Session& s, RowSource& rows, const std::vector<Tap>& taps, bool last,
              const std::function<void(size_t, int64_t, const float*, int64_t)>& out) {
-    Batch b, heaviest;                          // the group that needs the most scratch: its tokens, and 16 a sequence
+    Batch b;
     auto weight = [](const Batch& g) { return g.tokens() + 16 * g.sequences(); };
-    size_t most = 0;
-    for (Groups groups(rows); groups.next(b); most = std::max(most, b.ids.size()))
-        if (weight(b) > weight(heaviest)) heaviest = b;
     constexpr int chunk = 256;                  // rows of logits at a time
-    size_t need = s.plan(heaviest, false, false) + (size_t(1) << 20) +
-                  size_t(chunk + 16) * (s.model->vocabulary + s.model->dim + 64) * 4, taken = size_t(1) << 16;
-    for (const Tap& t : taps)
-        if (!t.logits) taken += (most + 16) * t.width * 4;
+    int a_pass = s.k.tokens_a_pass;
+    size_t need, taken;
+    for (;; a_pass = std::max(least_a_pass, a_pass / 2)) {
+        Batch heaviest;                         // the group that needs the most scratch: its tokens, and 16 a sequence
+        size_t most = 0;
+        for (Groups groups(rows, a_pass); groups.next(b); most = std::max(most, b.ids.size()))
+            if (weight(b) > weight(heaviest)) heaviest = b;
+        need = s.plan(heaviest, false, false) + (size_t(1) << 20) +
+               size_t(chunk + 16) * (s.model->vocabulary + s.model->dim + 64) * 4, taken = size_t(1) << 16;
+        for (const Tap& t : taps)
+            if (!t.logits) taken += (most + 16) * t.width * 4;
+        if (a_pass <= least_a_pass || s.fits(need + need / 8 + 2 * taken)) break;
+    }
     need_memory(*s.k.memory, need + 2 * taken, "activations and what is taken from them",
                 "fewer --points, or shorter rows");
     Arena scratch(need + need / 8, *s.k.memory), first(taken, *s.k.memory), second(taken, *s.k.memory);
@@ -121,7 +128,7 @@ void extract(Session& s, RowSource& rows, const std::vector<Tap>& taps, bool las
     std::future<void> giving;                   // of the group before; last, since it must end before what it reads
     int64_t row = 0;
     bool even = true;
-    for (Groups groups(rows); groups.next(b); even = !even) {
+    for (Groups groups(rows, a_pass); groups.next(b); even = !even) {
         scratch.rewind(0);
         Arena& mine = even ? first : second;    // the other is being given out
         mine.rewind(0);

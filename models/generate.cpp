@@ -3,7 +3,6 @@
 #include <chrono>
 #include <cmath>
 #include <deque>
-#include "../kernels/parallel.h"
 #include "../engine/replay.h"
 #include "session.h"
 
@@ -20,13 +19,6 @@ struct Live {                       // a request that holds a slot
     std::unique_ptr<StreamDecoder> decoder;
     std::string pending;            // text not yet given out: it may be the beginning of a stop string
 };
-
-// Keskar et al. 2019, section 4.1, on every token so far.
-void penalise(float* z, double penalty, std::vector<int> seen) {
-    std::sort(seen.begin(), seen.end());
-    seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
-    for (int id : seen) z[id] = z[id] > 0 ? z[id] / float(penalty) : z[id] * float(penalty);
-}
 
 // One pass over all slots that have something to do.
 struct Step {
@@ -47,11 +39,13 @@ struct Generator {
     std::vector<int> stops;
     const Tokenizer* tokenizer;
     int room, slots;
+    int a_pass, longest = 0;        // tokens of all prompts in a pass; of the longest of them
     std::vector<Live> live;
     std::deque<size_t> waiting;
     GenerateStats stats;
     const Memory& memory;
-    std::vector<float> logit_numbers, logp_numbers;
+    std::vector<float> numbers;
+    Tensor seen;                    // tokens so far [slots, room], for a repeat penalty
 
     Generator(Session& s, const std::vector<Request>& requests, const GenerateOptions& o)
         : s(s),
@@ -62,6 +56,7 @@ struct Generator {
           memory(*s.k.memory) {
         int context = o.context ? o.context : s.model->context;
         room = 1;
+        size_t prompts = 0;
         for (size_t r = 0; r < requests.size(); r++) {
             size_t n = requests[r].prompt.size();
             if (n == 0) fail(Exit::bad_input, "request %zu: the prompt has no tokens", r);
@@ -73,10 +68,11 @@ struct Generator {
                     fail(Exit::bad_input, "request %zu: token id %d, but the model has %d embeddings", r, id,
                          s.model->vocabulary);
             room = std::max(room, std::min(context, int(n) + o.max_tokens));
+            longest = std::max(longest, int(n)), prompts += n;
             waiting.push_back(r);
         }
         slots = std::min<int>(o.slots, int(requests.size()));
-        live.resize(slots);
+        a_pass = int(std::min(prompts, size_t(s.k.tokens_a_pass)));
     }
 
     bool fill(Live& l) {
@@ -132,34 +128,45 @@ struct Generator {
 
     size_t cache_bytes(int n) {
         Arena counting(size_t(1) << 42, true), states(size_t(1) << 42, true);
-        Cache cache(states, n, room, prompt_tokens_a_pass);
+        Cache cache(states, n, room, std::min(longest, a_pass));
         Batch b;
         b.add(requests[0].prompt.data(), 1, 0, 0);
         Pass p{nothing, counting, b.rows(), s.operand};
         p.cache = &cache;
         s.model->forward(p);
+        if (penalises()) states.make(n, room, Type::i32);
         return states.peak;
+    }
+
+    // Scratch for the widest pass: as many tokens of one prompt as a pass takes, one of each other sequence, and what
+    // the next tokens are drawn from.
+    size_t pass_bytes() {
+        Batch widest;
+        const std::vector<int> zeros(size_t(a_pass), 0);
+        for (int i = 0; i < slots; i++) widest.add(zeros.data(), i == 0 ? a_pass : 1, 0, i);
+        return s.plan(widest, true, true) + size_t(slots) * (s.model->vocabulary + 64) * 4 + (size_t(1) << 20);
     }
 
     void run() {
         using Clock = std::chrono::steady_clock;
         auto since = [](Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); };
         auto start = Clock::now();
-        Batch widest;
-        std::vector<int> zeros(prompt_tokens_a_pass, 0);
-        for (int i = 0; i < slots; i++) widest.add(zeros.data(), i == 0 ? prompt_tokens_a_pass : 1, 0, i);
-        size_t scratch_bytes =
-            s.plan(widest, true, true) + size_t(slots) * (s.model->vocabulary + 64) * 4 + (size_t(1) << 20);
-        while (slots > 1 && cache_bytes(slots) + scratch_bytes > available_memory(memory) / 10 * 9) slots /= 2;
+        size_t scratch_bytes = pass_bytes();
+        while (!s.fits(cache_bytes(slots) + scratch_bytes) && (a_pass > least_a_pass || slots > 1)) {
+            if (a_pass > least_a_pass) a_pass = std::max(least_a_pass, a_pass / 2);
+            else slots /= 2;
+            scratch_bytes = pass_bytes();
+        }
         size_t state_bytes = cache_bytes(slots);
         need_memory(memory, state_bytes + scratch_bytes, format("keys and values of %d tokens", room),
                     "a smaller --max-tokens");
         live.resize(slots);
         Arena states(state_bytes + (size_t(1) << 16), memory), scratch(scratch_bytes, memory);
-        Cache cache(states, slots, room, prompt_tokens_a_pass);
+        Cache cache(states, slots, room, std::min(longest, a_pass));
+        if (penalises()) seen = states.make(slots, room, Type::i32);
 
         Replays replays(s.k, scratch);
-        const bool follows = !penalises() && !memory.host;
+        const bool follows = !memory.host;
 
         Batch b;
         Step step, before;
@@ -167,7 +174,7 @@ struct Generator {
             b.clear();
             std::swap(step, before);
             step = {};
-            int budget = prompt_tokens_a_pass;
+            int budget = a_pass;
             bool prompts = false;
             for (int i = 0; i < slots; i++) {
                 Live& l = live[i];
@@ -199,7 +206,7 @@ struct Generator {
             }
             auto walk = [&] { return walk_of(step, scratch, cache); };
             Tensor out = step.decoding ? replays(int(step.who.size()), walk) : walk();
-            if (out) choose(out, step, scratch);
+            if (out) choose(out, step.who);
             stats.passes++;
             if (prompts) stats.prompt_seconds += since(begun), stats.prompt_passes++;
         }
@@ -216,49 +223,32 @@ struct Generator {
                              by.seed, stream, pos, row});
     }
 
-    // The tokens that follow the sequences whose next one is wanted, and their log-probabilities [2, n]; where a
-    // repeat penalty has its say first, the logits. Where every sequence is decoding, ids and positions become the next
-    // pass's.
+    // The tokens that follow the sequences whose next one is wanted, and their log-probabilities [2, n]. Where every
+    // sequence is decoding, ids and positions become the next pass's.
     Tensor walk_of(const Step& step, Arena& scratch, Cache& cache) {
         Pass p{s.k, scratch, step.rows, s.operand};
         p.edits = s.edits.empty() ? nullptr : &s.edits;
         p.cache = &cache;
-        Tensor h = s.model->forward(p);
-        int n = int(step.who.size());
+        Tensor h = s.model->forward(p), z, from;
+        const int n = int(step.who.size());
+        if (n) from = z = logits(p, select(p, h, step.at, n), s.model->head());
+        if (penalises()) {                              // logprobs stay the model's own
+            if (n) s.k.copy(from = p.make(n, z.cols, Type::f32), z);
+            s.k.penalise(from, z, seen, step.rows, step.at, float(o.sampling.repeat_penalty));
+        }
         if (!n) return {};
-        Tensor z = logits(p, select(p, h, step.at, n), s.model->head());
-        if (penalises()) return z;
         Tensor both = p.make(2, n, Type::f32);
         int* chosen = (int*)both.data;
-        next(s.k, chosen, z, step.stream, step.rows.pos, step.at);
+        next(s.k, chosen, from, step.stream, step.rows.pos, step.at);
         s.k.pick(both.slice(1, 1), {}, z, chosen, nullptr, 0);
         if (step.decoding && !memory.host) s.k.follow((int*)step.rows.ids, (int*)step.rows.pos, chosen, n);
         return both;
     }
 
-    void choose(Tensor out, const Step& step, Arena& scratch) {
-        const std::vector<int>& who = step.who;
-        int n = int(who.size());
-        if (!penalises()) {
-            const float* both = get(memory, out, logit_numbers);
-            for (int i = 0; i < n; i++) took(who[i], ((const int*)both)[i], both[n + i]);
-            return;
-        }
-        // The process chooses, from a copy: logprobs are the model's own.
-        Tensor own = out;
-        if (memory.host) own = scratch.make(n, out.cols), s.k.copy(own, out);
-        own.data = (float*)get(memory, own, logit_numbers);
-        std::vector<int> want(n), pos(n), row(n);
-        parallel(n, [&](int i, int) {
-            const std::vector<int>& before = live[who[i]].ids;
-            penalise(own.f() + size_t(i) * own.cols, o.sampling.repeat_penalty, before);
-            pos[i] = int(before.size()) - 1, row[i] = i;
-        });
-        next(memory.host ? s.k : cpu(), want.data(), own, step.streams.data(), pos.data(), row.data());
-        Tensor logp = scratch.make(n, 1);
-        s.k.pick(logp, {}, out, scratch.put(want), nullptr, 0);
-        const float* of = get(memory, logp, logp_numbers);
-        for (int i = 0; i < n; i++) took(who[i], want[i], of[i]);
+    void choose(Tensor out, const std::vector<int>& who) {
+        const size_t n = who.size();
+        const float* both = get(memory, out, numbers);
+        for (size_t i = 0; i < n; i++) took(who[i], ((const int*)both)[i], both[n + i]);
     }
 
     void took(int slot, int id, float logp) {

@@ -5,19 +5,19 @@
 namespace {
 
 // Rows [first, last) that go together.
-size_t group_end(const std::vector<Row>& rows, size_t first) {
+size_t group_end(const std::vector<Row>& rows, size_t first, size_t most) {
     size_t last = first, tokens = 0;
     do tokens += rows[last++].ids.size();
-    while (last < rows.size() && tokens + rows[last].ids.size() <= tokens_a_pass);
+    while (last < rows.size() && tokens + rows[last].ids.size() <= most);
     return last;
 }
 
 struct Group { size_t first, last; };
 
-std::vector<Group> groups_of(const std::vector<Row>& rows) {
+std::vector<Group> groups_of(const std::vector<Row>& rows, size_t most) {
     std::vector<Group> groups;
     for (size_t first = 0; first < rows.size();) {
-        size_t last = group_end(rows, first);
+        size_t last = group_end(rows, first, most);
         groups.push_back({first, last});
         first = last;
     }
@@ -45,9 +45,13 @@ size_t most_scratch(Session& s, const std::vector<Row>& rows, const std::vector<
 
 void score(Session& s, const std::vector<Row>& rows,
            const std::function<void(size_t, const std::vector<float>&)>& done) {
-    std::vector<Group> groups = groups_of(rows);
-    size_t logit_chunk = size_t(256 + 16) * (s.model->vocabulary + 64) * 4;
-    size_t need = most_scratch(s, rows, groups) + logit_chunk + (size_t(1) << 20);
+    size_t logit_chunk = size_t(256 + 16) * (s.model->vocabulary + 64) * 4, need;
+    std::vector<Group> groups;
+    for (int most = std::max(scored_a_pass, s.k.tokens_a_pass);; most = std::max(scored_a_pass, most / 2)) {
+        groups = groups_of(rows, size_t(most));
+        need = most_scratch(s, rows, groups) + logit_chunk + (size_t(1) << 20);
+        if (most == scored_a_pass || s.fits(need + need / 8)) break;
+    }
     need_memory(*s.k.memory, need, "activations of a pass", "shorter rows");
     Arena scratch(need + need / 8, *s.k.memory);
     std::vector<float> numbers;

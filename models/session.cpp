@@ -163,7 +163,6 @@ std::string Session::header() const {
     std::string s = format("%s: %s, %s, precision %s", options_.model.c_str(), model->architecture.c_str(), k.name,
                            operand == Type::f32 ? "f32" : "bf16");
     if (k.memory->host) s += format(", %d threads", threads());
-    else s += ", a repeat penalty on the CPU";
     if (!adapters.empty()) s += format(", %zu of %zu adapter tensors applied", adapter_tensors,
                                       adapter_tensors + adapters.ignored());
     if (!edits.empty()) s += format(", %zu edits", edits.size());

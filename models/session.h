@@ -59,6 +59,8 @@ public:
     Pass pass(Arena& scratch, const Batch&);
     // Scratch that a forward of this batch needs, by walking it with kernels that do nothing.
     size_t plan(const Batch&, bool cached, bool with_logits);
+    // Whether so much can be had, and a tenth besides for what is not planned.
+    bool fits(size_t bytes) const { return bytes <= available_memory(*k.memory) / 10 * 9; }
     std::string header() const;                 // one line: model, precision, kernel path, threads, adapters, edits
 
 private:
@@ -71,7 +73,8 @@ private:
 
 // ---- score: log-probabilities of given text
 
-constexpr int tokens_a_pass = 2048;             // rows are put together up to here; a longer row goes alone
+constexpr int scored_a_pass = 2048;             // at least (Kernels::tokens_a_pass may be more, as far as there is
+                                                // memory): rows are put together up to here; a longer one goes alone
 
 // For each row, logp[i] = log p(labels[i + 1] | ids[0 .. i]) where labels[i + 1] counts, NaN where it does not; size
 // ids - 1. Rows go many at a time; `done` is called in order.
@@ -80,7 +83,9 @@ void score(Session&, const std::vector<Row>&,
 
 // ---- generate: continuous batching
 
-constexpr int prompt_tokens_a_pass = 512;       // so many of all prompts together, or of one
+// A pass takes in Kernels::tokens_a_pass of all prompts together or of one; where they do not fit into a device's
+// memory, fewer, down to these.
+constexpr int least_a_pass = 512;
 
 struct Sampling {
     double temperature = 0, top_p = 1, min_p = 0, repeat_penalty = 1;

@@ -15,6 +15,7 @@ constexpr const char* small = R"({"model_type":"llama","hidden_size":64,"interme
 struct Small : testing::Test {
     TempFolder temp;
     SessionOptions options;
+    const cuda_cpu::DeviceOnly strict;
     Small() {
         write_file(temp / "sizes.json", small);
         init_model(temp / "sizes.json", temp / "m", 3, "bf16", "");
@@ -55,6 +56,7 @@ TEST_F(CudaGraph, AReplayedStepIsAWalkedOne) {
                 std::vector<std::vector<float>> all(requests.size());
                 GenerateOptions g;
                 g.max_tokens = 6, g.slots = sequences, g.ignore_eos = true;
+                if (sequences == 3) g.sampling.temperature = 1, g.sampling.repeat_penalty = 1.3;
                 g.on_done = [&](size_t i, const Answer& a) {
                     all[i] = a.logprobs;
                     all[i].insert(all[i].end(), a.ids.begin(), a.ids.end());

@@ -22,7 +22,9 @@ TrainOptions training(int steps) {
     return t;
 }
 
-class OnDevice : public testing::TestWithParam<const char*> {};
+class OnDevice : public testing::TestWithParam<const char*> {
+    const cuda_cpu::DeviceOnly strict_;
+};
 
 TEST_P(OnDevice, EditsAreTrainedAsOnTheCpu) {
     for (const char* kind : {"gains", "vector"}) {
@@ -104,6 +106,7 @@ INSTANTIATE_TEST_SUITE_P(LongCuda, OnDevice,
 
 struct Faulty {
     ~Faulty() { cuda_cpu::faults = {}; }
+    const cuda_cpu::DeviceOnly strict;
 };
 void one_line(const std::string& text) { EXPECT_EQ(text.find('\n'), text.npos) << text; }
 
@@ -141,6 +144,37 @@ TEST(Device, ThatIsFullIsSaidBeforeTheFirstStep) {
     // There is room again: nothing is broken.
     cuda_cpu::faults = {};
     EXPECT_GT(trainer.step(1).loss, 0);
+}
+
+// What would go well here and nowhere else.
+TEST(Device, RefusesWhatAGpuCannotDo) {
+    const Faulty restore;
+    const Kernels& k = cuda_kernels();
+    const auto said = [](const std::function<void()>& f) -> std::string {
+        try {
+            f();
+        } catch (const cuda_cpu::LaunchError& e) {
+            return e.what();
+        }
+        return "";
+    };
+    Arena mem(size_t(1) << 20, *k.memory);
+    std::vector<float> here(64, 1.0f);
+    const Tensor there = mem.make(1, 64), also = mem.make(1, 64);
+    EXPECT_EQ(said([&] { k.memory->upload(there.data, here.data(), 256), k.copy(also, there); }), "");
+    EXPECT_NE(said([&] { k.copy(there, {here.data(), 1, 64}); }).find(" is given an address of the process"),
+              std::string::npos);
+    EXPECT_NE(said([&] { k.copy({here.data(), 1, 64}, there); }).find(" is given an address of the process"),
+              std::string::npos);
+    EXPECT_NE(said([&] { k.columns(mem.make(1, 0), there, 0); }).find("a grid of 1 by 0 by 1 blocks"),
+              std::string::npos);
+    EXPECT_NE(said([&] { k.memory->upload(here.data(), here.data(), 256); }), "");
+    EXPECT_NE(said([&] { k.memory->download(also.data, there.data, 256); }), "");
+    k.recorder->begin();
+    EXPECT_EQ(said([&] { k.memory->upload(there.data, here.data(), 256); }), "copied while a walk is recorded");
+    EXPECT_EQ(said([&] { k.memory->download(here.data(), there.data, 256); }), "copied while a walk is recorded");
+    k.recorder->drop(k.recorder->end());
+    EXPECT_EQ(get(*k.memory, also), here);
 }
 
 // Three steps, the state saved after each; the device stops answering after `operations` launches and copies of what
@@ -184,7 +218,7 @@ TEST(Device, ThatIsLostLeavesTheLastCheckpoint) {
         EXPECT_GE(lost.newest, 1);
         for (int step = 1; step <= lost.newest; step++)
             EXPECT_EQ(damage(run + "/checkpoints/step-" + std::to_string(step)), "") << operations;
-        EXPECT_FALSE(exists(run + "/adapter/adapter_model.safetensors")) << "half a result";
+        EXPECT_FALSE(exists(run + "/adapter")) << "half a result";
         left[lost.newest]++;
         if (runs % 4) continue;
         const Outcome again = train_until_lost(run, true, -1);

@@ -37,3 +37,31 @@ inline void draw_all(const Kernels& k, Bench& b, int cols) {
         for (int i = 0; i < rows; i++) out.f()[w * rows + i] = float(next[i]);
     }
 }
+
+// Logits under a penalty, as outputs: four sequences in slots of their own, taken in in three passes, each bringing
+// tokens that were there before, in this pass and in earlier ones; in the last a slot begins anew with a shorter one.
+inline void penalise_all(const Kernels& k, Bench& b, float penalty) {
+    constexpr int cols = 40, places = 700;
+    Tensor seen = b.room(6, places, Type::i32);
+    memset(seen.data, 0, seen.bytes());                 // other sequences, of token 0, were there before
+    struct Part { int slot, from, n; };
+    const std::vector<Part> passes[] = {{{4, 0, 9}, {0, 0, 300}, {2, 0, 1}},
+                                        {{0, 300, 280}, {4, 9, 1}, {5, 0, 3}, {2, 1, 30}},
+                                        {{2, 0, 5}, {5, 3, 1}, {0, 580, 1}}};
+    for (const std::vector<Part>& parts : passes) {
+        std::vector<int> ids, pos, first{0}, slot, last;
+        for (const Part& part : parts) {
+            for (int i = 0; i < part.n; i++) ids.push_back(int(b.below(cols))), pos.push_back(part.from + i);
+            first.push_back(int(ids.size())), slot.push_back(part.slot);
+            last.insert(last.begin(), int(ids.size()) - 1);
+        }
+        const Rows r{int(ids.size()), int(slot.size()), b.ids(ids), b.ids(pos), b.ids(first), b.ids(slot)};
+        k.penalise({}, {}, seen, r, nullptr, penalty);  // of a prompt that goes on
+        Tensor z = b.in(int(last.size()), cols, Type::f32, 3), y = b.out(z.rows, cols), same = b.out(z.rows, cols);
+        z.f()[3] = 0, z.f()[5] = -0.0f, z.f()[7] = -INFINITY, z.f()[cols + 2] = INFINITY;
+        const int* rows = b.ids(last);
+        k.penalise(y, z, seen, r, rows, penalty);
+        k.penalise(same, same, seen, r, rows, penalty);
+        wait_for(k);
+    }
+}

@@ -82,6 +82,7 @@ class Goldens : public testing::TestWithParam<std::tuple<const char*, const Kern
 protected:
     Golden g{std::get<0>(GetParam())};
     const Kernels* k = std::get<1>(GetParam());
+    const cuda_cpu::DeviceOnly strict;
 
     // Compares the beginning of `ours` (row a comes first) with a golden.
     void near(const std::vector<float>& ours, const std::string& golden, double bound = forward_bound) {

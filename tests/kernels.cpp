@@ -383,6 +383,18 @@ void test_sample(const Kernels& fast) {
         expect_same(fast, format("%d", cols), [&](const Kernels& k, Bench& b) { draw_all(k, b, cols); });
 }
 
+void test_penalise(const Kernels& fast) {
+    for (float penalty : {1.3f, 0.5f})
+        expect_same(fast, format("%g", penalty), [&](const Kernels& k, Bench& b) { penalise_all(k, b, penalty); });
+    // By hand: 3 twice in a prompt, 1 after it; what comes next is judged in place and once.
+    float z[] = {1, 2, -2, 4, -1};
+    int seen[4] = {9, 9, 9, 9}, ids[] = {3, 3, 4, 1}, pos[] = {0, 1, 2, 3}, first[] = {0, 4}, slot = 0, row = 3;
+    const Tensor logits{z, 1, 5};
+    fast.penalise(logits, logits, {seen, 1, 4, Type::i32}, {4, 1, ids, pos, first, &slot}, &row, 2);
+    EXPECT_EQ((std::vector<float>(z, z + 5)), (std::vector<float>{1, 1, -2, 2, -2}));
+    EXPECT_EQ((std::vector<int>(seen, seen + 4)), (std::vector<int>{3, -1, 4, 1}));
+}
+
 void test_scale_heads(const Kernels& fast) {
     for (Type type : both)
         expect_same(fast, info(type).name, [&](const Kernels& k, Bench& b) {

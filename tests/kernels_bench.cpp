@@ -41,7 +41,7 @@ Tensor Bench::quantized(int rows, int cols, Type type) {
     if (info(type).block == 1) {
         std::vector<float> row(t.count());
         for (float& v : row) v = number() / 4;
-        if (type == Type::f32) memcpy(t.data, row.data(), t.bytes());
+        if (type == Type::f32) std::copy(row.begin(), row.end(), t.f());
         else ::quantize(type, row.data(), t.data, row.size());
         return t;
     }

@@ -441,12 +441,37 @@ TEST(RanksOnDevices, SumFromDeviceToDeviceWhereTheyCan) {
         beside = &ranks;
         const auto by_cpu = two_steps(ranks, nullptr), direct = two_steps(ranks, &by_hand);
         if (by_cpu.second != "by way of the CPU (rank 0: a CPU that plays a GPU has no others beside it)") return 1;
-        if (direct.second != "by a test, from device to device" || sums != 2 || leaves != 1) return 2;
+        if (direct.second != "by a test, from device to device" || sums != 1 + 2 || leaves != 1) return 2;
         if (by_cpu.first != direct.first) return 3;
         same_device = true;
         const auto both_on_one = two_steps(ranks, &by_hand);
-        if (both_on_one.second != "by way of the CPU (ranks 0 and 1 have the same device)" || sums != 2) return 4;
+        if (both_on_one.second != "by way of the CPU (ranks 0 and 1 have the same device)" || sums != 1 + 2) return 4;
         return both_on_one.first == direct.first ? 0 : 5;
+    }));
+}
+
+// What the library takes of the device is counted before the first step; here more than there is.
+TEST(RanksOnDevices, WhatSummingTakesIsCounted) {
+    const OneThread alone;
+    tiny_model();
+    EXPECT_NO_THROW(in_ranks(2, [](Ranks& ranks) {
+        beside = &ranks;
+        static size_t taken;
+        Collective taking = by_hand;
+        taking.sum = [](void* group, float* x, size_t n, const Watch& watch) {
+            if (sums == 0) (new Arena(taken, *cuda_kernels().memory))->take(taken - 64);
+            by_hand.sum(group, x, n, watch);
+        };
+        std::string text;
+        taken = size_t(20) << 20;
+        cuda_cpu::faults.memory = size_t(1) << 30;
+        if (error_of([&] { two_steps(ranks, &taking); }, &text) != Exit::ok) return 1;
+        sums = 0, taken = size_t(930) << 20;
+        if (error_of([&] { two_steps(ranks, &taking); }, &text) != Exit::no_resource || sums != 1) return 2;
+        for (const char* said : {"not enough memory: activations, their gradients and working memory of this run (",
+                                 ", to sum gradients 0.9", "--recompute, a smaller --batch-size"})
+            if (text.find(said) == text.npos) return 3;
+        return 0;
     }));
 }
 
@@ -498,7 +523,7 @@ protected:
         return line;
     }
     static std::string mpirun(int n) {
-        return format("timeout -k 5 60 mpirun %s --oversubscribe --bind-to none -n %d ",
+        return format("timeout -k 5 200 mpirun %s --oversubscribe --bind-to none -n %d ",
                       getuid() ? "" : "--allow-run-as-root", n);
     }
     std::string said;
@@ -534,6 +559,35 @@ TEST_F(RanksOfMpi, MustBeStartedAlike) {
     EXPECT_NE(said.find("dd: 2 ranks: a step has 1 rows"), said.npos) << said;
     EXPECT_EQ(shell(mpirun(2) + line_of(train("bad", {"--train-file", t / "absent.jsonl"}))), int(Exit::bad_input));
     EXPECT_EQ(said.find("absent.jsonl"), said.rfind("absent.jsonl")) << "twice: " << said;
+}
+
+// In a process of mpirun: rank 1 leaves while rank 0 waits elsewhere, as in a sum from device to device, and the others
+// wait here.
+TEST(OneOfMpi, HearsOfARankThatLeaves) {
+    if (!getenv("OMPI_COMM_WORLD_SIZE")) GTEST_SKIP() << "is started by the test below";
+    const auto ranks = join_ranks(1, [] { return false; }, [] { return std::string(); });
+    ASSERT_EQ(ranks->size, 3);
+    ranks->watch();
+    ranks->wait();
+    if (ranks->rank == 1) {
+        usleep(100'000);
+        EXPECT_TRUE(ranks->give_up(Exit::no_resource));
+        return;
+    }
+    const auto begun = std::chrono::steady_clock::now();
+    const auto waited = [&] {
+        while (std::chrono::steady_clock::now() - begun < std::chrono::seconds(20))
+            ranks->rank == 0 ? ranks->watch() : ranks->wait();
+    };
+    EXPECT_EQ(error_of(waited), Exit::no_resource);
+    EXPECT_FALSE(ranks->give_up(Exit::failed)) << "it has been said";
+}
+TEST_F(RanksOfMpi, AreToldOfOneThatLeaves) {
+    const std::string self = std::filesystem::read_symlink("/proc/self/exe");
+    EXPECT_EQ(shell(mpirun(3) + "'" + self + "' --gtest_color=no --gtest_filter=OneOfMpi.*"), 0) << said;
+    size_t passed = 0;
+    for (size_t at = 0; (at = said.find("[  PASSED  ] 1 test.", at)) != said.npos; at++) passed++;
+    EXPECT_EQ(passed, 3u) << said;
 }
 
 // mpirun ends the others itself; what was saved stands.

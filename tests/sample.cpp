@@ -1,6 +1,7 @@
 // sample.cpp - a drawn token: its distribution, what the cuts leave, and that nothing else decides it.
 #include <map>
 #include <numeric>
+#include <set>
 #include "draws.h"
 #include "support.h"
 #include "tiny.h"
@@ -118,6 +119,7 @@ std::unique_ptr<Session> tiny_session(const Kernels* k) {
 }
 
 TEST(Sample, DoesNotDependOnTheBatch) {
+    const cuda_cpu::DeviceOnly strict;
     for (const Kernels* k : {&cpu(), &cuda_kernels()}) {
         const auto s = tiny_session(k);
         const auto all = some_requests();
@@ -141,7 +143,7 @@ TEST(Sample, DoesNotDependOnTheBatch) {
     }
 }
 
-// The same logits, the same tokens: with a penalty the process draws, from a copy.
+// The same logits, the same tokens: with a penalty they are drawn from a copy.
 TEST(Sample, APenaltyOfNearlyNothingDrawsTheSame) {
     for (const Kernels* k : {&cpu(), &cuda_kernels()}) {
         const auto s = tiny_session(k);
@@ -154,6 +156,39 @@ TEST(Sample, APenaltyOfNearlyNothingDrawsTheSame) {
         }
         with.sampling.repeat_penalty = 5;
         EXPECT_NE(answers(*s, some_requests(), with)[6].ids, a[6].ids);
+    }
+}
+
+// Greedy text under a penalty against its definition: the logits of the whole text so far, from a pass of its own,
+// Keskar's rule on the set of its tokens, the largest. Slots are fewer than requests, so that they are filled again.
+TEST(Sample, APenaltyFallsOnTheTokensSoFar) {
+    const cuda_cpu::DeviceOnly strict;
+    for (const Kernels* k : {&cpu(), &cuda_kernels()}) {
+        const auto s = tiny_session(k);
+        const std::vector<Tap> tap = parse_points(*s->model, "logits");
+        for (const float penalty : {1.7f, 0.6f}) {
+            GenerateOptions g = sampled(3);
+            g.sampling = {}, g.sampling.repeat_penalty = penalty, g.max_tokens = 8;
+            const std::vector<Request> all = some_requests();
+            const std::vector<Answer> got = answers(*s, all, g);
+            g.sampling.repeat_penalty = 1;
+            EXPECT_NE(got[6].ids, answers(*s, all, g)[6].ids);
+            for (size_t r = 0; r < all.size(); r++) {
+                std::vector<int> text = all[r].prompt;
+                for (const int id : got[r].ids) {
+                    std::vector<float> z;
+                    extract(*s, {{0, text, {}, 0, false}}, tap, true,
+                            [&](size_t, int64_t, const float* data, int64_t) { z.assign(data, data + tap[0].width); });
+                    for (const int seen : std::set<int>(text.begin(), text.end())) {
+                        float& v = z[size_t(seen)];
+                        v = v > 0 ? v / penalty : v * penalty;
+                    }
+                    const int best = int(std::max_element(z.begin(), z.end()) - z.begin());
+                    ASSERT_EQ(id, best) << k->name << ", request " << r << ", token " << text.size();
+                    text.push_back(id);
+                }
+            }
+        }
     }
 }
 

@@ -59,6 +59,7 @@ std::string Optimizer::meet(Ranks& ranks) {
     if (!why.empty()) return "by way of the CPU (" + why + ")";
     const std::string identity = ranks.gather(ranks.rank == 0 ? c->identity() : "")[0];
     group_ = c->join(identity, ranks.rank, ranks.size, [&] { ranks.watch(); });
+    sum_gradients(ranks);           // of zeros: what it takes of the device's memory for a first sum is taken now
     return "by " + names[0] + ", from device to device";
 }
 

@@ -137,7 +137,7 @@ class Shared : public Ranks {
 public:
     Shared(Area* area, int rank, int size) : Ranks(rank, size), area_(area) {}
     bool give_up(Exit code) override { return area_->lose(rank, code); }
-    void watch() const override {
+    void watch() override {
         if (area_->lost) throw LostRank(area_->code(), area_->saver == rank);
     }
 

@@ -39,7 +39,7 @@ public:
     bool any(bool mine);
     void wait() { any(false); }
     // Said by one alone, while it waits for the others elsewhere: throws LostRank when one of them is known to be lost.
-    virtual void watch() const {}
+    virtual void watch() {}
 
     // A rank that cannot go on says so, once, before it leaves. True for one of those that do: it says why.
     virtual bool give_up(Exit) { return true; }

@@ -34,7 +34,8 @@ struct StepLog {
 // What a run will hold in memory, part by part (bytes).
 struct MemoryPlan {
     size_t weights = 0, trained = 0, activations = 0, gradients = 0, working = 0;
-    size_t total() const { return weights + trained + activations + gradients + working; }
+    size_t summing = 0;                         // what a library took to add up gradients: known when it has
+    size_t total() const { return weights + trained + activations + gradients + working + summing; }
     std::string text() const;                   // one line, with the parts
 };
 
@@ -53,7 +54,8 @@ public:
     const std::string& summed() const { return summed_; }       // how ranks add up gradients; known when allocated
     std::string reference() const;              // which reference DPO compares with, in words
     void check_memory() const;                  // Exit::no_resource if what plan() says is not to be had
-    void allocate();                            // what plan() said; called by the first step
+    void allocate();                            // what plan() said; called by the first step. Exit::no_resource when
+                                                // what sums gradients over devices leaves too little for a step
     std::vector<Parameter>& parameters() { return optimizer_->parameters(); }
     Adapters& adapters() { return adapters_; }
     bool trains_adapter() const { return !options.full && options.train_edits.empty(); }
@@ -75,6 +77,7 @@ private:
                                     const std::function<void(std::span<float>, std::span<float>)>& back);
     void reference_of(std::span<Example* const>);
     void make_plan();
+    void count_summing(size_t free);
     void explain_numerics(int step, std::span<Example* const>, double loss, double norm);
 
     Session& s_;

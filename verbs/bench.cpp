@@ -172,6 +172,7 @@ void verb::bench(const Flags&) {
         if (std::none_of(std::begin(parts), std::end(parts), [&](const char* k) { return p == k; }))
             fail(Exit::usage, "--only %s: prefill, extract, decode, batch, train, recompute or start was expected",
                  p.c_str());
+    const Kernels& each_timed = timed_kernels(o.model.session);     // no device: said before a model is made for it
     std::unique_ptr<RandomModel> random;
     if (o.model.session.model.empty()) {
         random = std::make_unique<RandomModel>();
@@ -179,7 +180,7 @@ void verb::bench(const Flags&) {
         if (o.types.empty()) o.types = {"bf16", "q8_0", "q4_1"};
     }
     if (o.types.empty()) o.types = {"stored"};
-    if (o.by_kernel) o.model.session.kernels = &timed_kernels(o.model.session);
+    if (o.by_kernel) o.model.session.kernels = &each_timed;
     Json rows = Json::array();
     auto report = [&](const Measured& m) {
         if (o.json) rows.push_back(row(m));

@@ -21,7 +21,7 @@ bool env_json = false;
 // Bytes of cache for one sequence of `room` positions.
 size_t cache_bytes(Session& s, int room) {
     Arena counting(size_t(1) << 42, true), states(size_t(1) << 42, true);
-    Cache cache(states, 1, room, prompt_tokens_a_pass);
+    Cache cache(states, 1, room, s.k.tokens_a_pass);
     Batch b;
     int id = 0;
     b.add(&id, 1, 0, 0);
@@ -56,7 +56,7 @@ void verb::info(const Flags&) {
         heads[!b.heads ? b.kind
                        : format("%d/%d heads of %d%s", b.heads, b.kv_heads, b.head_size,
                                 b.window ? format(", window %d", b.window).c_str() : "")]++;
-    size_t long_room = 4096,
+    size_t long_room = std::max<size_t>(4096, 2 * size_t(s->k.tokens_a_pass)),      // longer than any ring
            per_token = (cache_bytes(*s, int(2 * long_room)) - cache_bytes(*s, int(long_room))) / long_room,
            per_sequence = cache_bytes(*s, int(long_room)) - per_token * long_room;
     size_t packed = packed_bytes(*s->model, s->k, s->operand);

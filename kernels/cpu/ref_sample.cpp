@@ -58,4 +58,24 @@ void sample(int* next, Tensor z, const Draw& d) {
     for (int i = 0; i < z.rows; i++) next[i] = draw(z.f() + size_t(i) * z.cols, z.cols, d, bits_of(d, i));
 }
 
+// Keskar et al. 2019, section 4.1.
+void penalise(Tensor y, Tensor z, Tensor seen, const Rows& b, const int* row, float penalty) {
+    const auto tokens = [&](int s) { return (int*)seen.data + size_t(b.slot[s]) * seen.cols; };
+    for (int s = 0; s < b.seqs; s++)
+        for (int i = b.first[s]; i < b.first[s + 1]; i++) {
+            int* const at = tokens(s) + b.pos[i];
+            *at = std::find(tokens(s), at, b.ids[i]) == at ? b.ids[i] : -1;
+        }
+    for (int i = 0; i < z.rows; i++) {
+        int s = 0;
+        while (b.first[s + 1] <= row[i]) s++;
+        for (int p = 0; p <= b.pos[row[i]]; p++) {
+            const int t = tokens(s)[p];
+            if (t < 0) continue;
+            const float v = z.f()[size_t(i) * z.cols + t];
+            y.f()[size_t(i) * y.cols + t] = v > 0 ? v / penalty : v * penalty;
+        }
+    }
+}
+
 }  // namespace ref

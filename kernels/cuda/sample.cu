@@ -3,6 +3,7 @@
 // All sums are of whole numbers, so a row may be cut anywhere: many blocks a row go through it, a stretch of ids each,
 // and leave their sums; between two such passes one block a row judges them. A cut (top_k, top_p) is found by the
 // digits of its logit, four bits at a time, as a radix sort would; the draw by going down to where the sum crosses.
+// What is drawn from may have been penalised here before: tokens so far stay on the device too.
 #include <climits>
 #include "device.h"
 #include "families.h"
@@ -251,8 +252,43 @@ void sample(int* next, Tensor logits, const Draw& d) {
     launch<draw_kernel>(grid.y, threads, 0, next, rows, sums, int(grid.x), z, drawn, d.seed, d.stream, d.pos, d.row);
 }
 
+// ---- a repeat penalty
+
+// A row's token, to those of its sequence so far: which are in `seen`, and of this pass in b. One block a row.
+__global__ void __launch_bounds__(threads) remember_kernel(int* seen, int room, Rows b) {
+    int i = int(blockIdx.x), s = sequence_of(b, i), place = b.pos[i], begun = b.pos[b.first[s]], id = b.ids[i];
+    int* tokens = seen + size_t(b.slot[s]) * room;
+    bool before = false;
+    for (int p = int(threadIdx.x); p < place; p += threads)
+        before |= (p < begun ? tokens[p] : b.ids[b.first[s] + p - begun]) == id;
+    before = __syncthreads_or(before);
+    if (threadIdx.x == 0) tokens[place] = before ? -1 : id;
+}
+
+// One block a row of logits.
+__global__ void __launch_bounds__(threads)
+    penalise_kernel(float* y, const float* z, int cols, const int* seen, int room, Rows b, const int* row,
+                    float penalty) {
+    size_t logits = size_t(blockIdx.x) * cols;
+    int i = row[blockIdx.x];
+    const int* tokens = seen + size_t(b.slot[sequence_of(b, i)]) * room;
+    for (int p = int(threadIdx.x); p <= b.pos[i]; p += threads) {
+        int t = tokens[p];
+        if (t < 0) continue;
+        float v = z[logits + t];
+        y[logits + t] = v > 0 ? v / penalty : v * penalty;
+    }
+}
+
+void penalise(Tensor y, Tensor z, Tensor seen, const Rows& b, const int* row, float penalty) {
+    int* tokens = (int*)seen.data;
+    if (b.n) launch<remember_kernel>(unsigned(b.n), threads, 0, tokens, seen.cols, b);
+    if (z.rows)
+        launch<penalise_kernel>(unsigned(z.rows), threads, 0, y.f(), z.f(), z.cols, tokens, seen.cols, b, row, penalty);
+}
+
 } // namespace
 
-void sampling(Kernels& k) { k.sample = sample; }
+void sampling(Kernels& k) { k.sample = sample, k.penalise = penalise; }
 
 } // namespace DD_CUDA

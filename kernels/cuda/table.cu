@@ -25,6 +25,7 @@ Kernels table(const char* name, bool one_order, bool library) {
     moving(k), rows(k), head(k), sampling(k), edits(k), optimizer(k), products(k, one_order, library && !one_order);
     attention(k), convolution(k), linear_attention(k);
     k.limits = &limits;
+    k.tokens_a_pass = 8192;
     return k;
 }
 

@@ -53,7 +53,15 @@ const Driver& driver() {
 }
 
 int device = 0;
-std::map<char*, size_t> committed; // of each reservation
+bool recording = false;
+// Of each reservation. Made when it is first wanted, and there as long as the last arena.
+std::map<char*, size_t>& committed() {
+    static auto* all = new std::map<char*, size_t>;
+    return *all;
+}
+
+// Recorded, a copy would read at every replay what the process no longer has there.
+void outside_of_recordings(const char* what) { require(!recording, "cuda: %s while a walk is recorded", what); }
 
 CUmemAllocationProp properties() {
     CUmemAllocationProp p{};
@@ -78,7 +86,7 @@ void* reserve(size_t bytes) {
     CUdeviceptr p = 0;
     if (driver().cuMemAddressReserve(&p, whole(bytes), 0, 0, 0) != CUDA_SUCCESS)
         fail(Exit::no_resource, "cuda: %.1f GiB of addresses could not be reserved", double(bytes) / (1 << 30));
-    committed[reinterpret_cast<char*>(p)] = 0;
+    committed()[reinterpret_cast<char*>(p)] = 0;
     return reinterpret_cast<void*>(p);
 }
 
@@ -89,8 +97,9 @@ size_t available() {
 }
 
 void commit(void* base, size_t, size_t to) {
-    size_t& have = committed.at(static_cast<char*>(base));
+    size_t& have = committed().at(static_cast<char*>(base));
     if (to <= have) return;
+    outside_of_recordings("more memory");
     size_t more = whole(to) - have;
     CUmemGenericAllocationHandle handle;
     CUmemAllocationProp p = properties();
@@ -105,18 +114,24 @@ void commit(void* base, size_t, size_t to) {
 }
 
 void release(void* base, size_t bytes) {
-    auto found = committed.find(static_cast<char*>(base));
+    auto found = committed().find(static_cast<char*>(base));
     CUdeviceptr at = reinterpret_cast<CUdeviceptr>(base);
     cudaStreamSynchronize(work);
     if (found->second) driver().cuMemUnmap(at, found->second);
     driver().cuMemAddressFree(at, whole(bytes));
-    committed.erase(found);
+    committed().erase(found);
 }
 
+// Waited for: of memory that is not pinned CUDA promises only that it may have been read when the call returns. It
+// happens between walks, when the stream is idle anyway.
 void upload(void* to, const void* from, size_t bytes) {
-    if (bytes) cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, work), "upload");
+    outside_of_recordings("a copy");
+    if (!bytes) return;
+    cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, work), "upload");
+    cuda_check(cudaStreamSynchronize(work), "upload");
 }
 void download(void* to, const void* from, size_t bytes) {
+    outside_of_recordings("a copy");
     if (bytes) cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, work), "download");
     cuda_check(cudaStreamSynchronize(work), "download");
 }
@@ -128,7 +143,7 @@ void hold(void* to, const Tensor& stored) {
     upload(to, planes.data(), planes.size());
 }
 
-std::string names[2];
+__global__ void nothing_kernel() {}
 
 // Why there are none; empty: there are `count`.
 std::string none_of(int& count) {
@@ -145,6 +160,11 @@ std::string unfit(const cudaDeviceProp& p) {
     return p.major >= 8 ? "" : format("compute capability %d.%d; 8.0 (Ampere) is the least", p.major, p.minor);
 }
 
+std::string& card() {
+    static auto* text = new std::string;
+    return *text;
+}
+
 void open(int number) {
     int count;
     std::string none = none_of(count);
@@ -155,21 +175,28 @@ void open(int number) {
     cuda_check(cudaGetDeviceProperties(&p, number), "device properties");
     if (std::string why = unfit(p); !why.empty())
         fail(Exit::no_resource, "--device cuda:%d: %s has %s", number, p.name, why.c_str());
+    // What goes wrong from here on is not a device that was lost.
+    auto need = [&](cudaError_t status, const char* what) {
+        if (status != cudaSuccess)
+            fail(Exit::no_resource, "--device cuda:%d: %s: %s: %s", number, p.name, what, cudaGetErrorString(status));
+    };
     device = number;
-    cuda_check(cudaSetDevice(number), "choosing the device");
-    cuda_check(cudaStreamCreateWithFlags(&work, cudaStreamNonBlocking), "a stream");
-    std::string card = format("cuda (%s, sm_%d%d)", p.name, p.major, p.minor);
-    names[1] = card + ", one order, products by own kernels";
-    names[0] = card + ", products by ";
+    need(cudaSetDevice(number), "it cannot be used");
+    need(cudaStreamCreateWithFlags(&work, cudaStreamNonBlocking), "it has no stream for us");
+    nothing_kernel<<<1, 1, 0, work>>>();
+    need(cudaGetLastError(), "this build's kernels are not for it");
+    need(cudaStreamSynchronize(work), "it runs no kernel");
+    card() = format("cuda (%s, sm_%d%d)", p.name, p.major, p.minor);
 }
 
-// The table's name says who multiplies.
+// The table's name says who multiplies; it lives as long as the process.
 Kernels table_of(bool one_order) {
-    if (one_order) return table(names[1].c_str(), true);
-    bool library = *library_name();
-    names[0] += library ? format("%s, of weights in blocks and up to 8 rows by own kernels", library_name())
-                        : "own kernels: no libcublasLt.so.13 or .12 that starts";
-    return table(names[0].c_str(), false, library);
+    auto kept = [](const std::string& does) { return (new std::string(card() + does))->c_str(); };
+    if (one_order) return table(kept(", one order, products by own kernels"), true);
+    const char* library = library_name();
+    if (!*library) return table(kept(", products by own kernels: no libcublasLt.so.13 or .12 that starts"), false);
+    return table(kept(format(", products by %s, of weights in blocks and up to 8 rows by own kernels", library)), false,
+                 true);
 }
 
 } // namespace
@@ -177,17 +204,21 @@ Kernels table_of(bool one_order) {
 const Memory memory = {false, reserve, commit, release, upload, download, fill, hold, available};
 
 void* workspace(size_t bytes) {
-    static Arena* room = new Arena(size_t(1) << 40, memory); // kept while the process lives
+    static Arena* room = new Arena(size_t(1) << 38, memory); // more than a device has; kept while the process lives
     room->rewind(0);
     return room->take(bytes);
 }
 
 namespace {
 
-void begin_recording() { cuda_check(cudaStreamBeginCapture(work, cudaStreamCaptureModeRelaxed), "recording"); }
+void begin_recording() {
+    cuda_check(cudaStreamBeginCapture(work, cudaStreamCaptureModeRelaxed), "recording");
+    recording = true;
+}
 void* end_recording() {
     cudaGraph_t graph;
     cudaGraphExec_t ready;
+    recording = false;
     cuda_check(cudaStreamEndCapture(work, &graph), "recording");
     cuda_check(cudaGraphInstantiate(&ready, graph, 0), "a graph");
     cuda_check(cudaGraphDestroy(graph), "a graph");

@@ -49,6 +49,10 @@ const Library& library() {
 }
 
 void check(ncclResult_t r, const char* what) {
+    size_t free = 0, all = 0; // it says of a full device only that CUDA had an error
+    if (r == ncclUnhandledCudaError && cudaMemGetInfo(&free, &all) == cudaSuccess && free < size_t(1) << 30)
+        fail(Exit::no_resource, "NCCL: %s: %s, %.2f GB of device memory are free; lower the batch or the length",
+             what, library().text(r), double(free) * 1e-9);
     if (r != ncclSuccess && r != ncclInProgress)
         fail(Exit::failed, "NCCL: %s: %s; NCCL_DEBUG=WARN tells more", what, library().text(r));
 }

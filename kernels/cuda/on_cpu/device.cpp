@@ -1,5 +1,6 @@
 // device.cpp - device memory for the tests without a GPU: pages of this process that nobody but kernels and copies may
-// touch. Whatever else looks there (the host reading a result it did not ask for) faults.
+// touch. Whatever else looks there (the host reading a result it did not ask for) faults. Copies must be between the
+// two memories and outside of recorded work: recorded, one would read at every replay what is no longer there.
 #include <sys/mman.h>
 #include <cstring>
 #include <map>
@@ -36,8 +37,18 @@ size_t available() {
     return cuda_cpu::faults.memory - std::min(cuda_cpu::faults.memory, used);
 }
 
+bool is_ours(const void* at) {
+    auto next = extents.upper_bound(const_cast<char*>(static_cast<const char*>(at)));
+    return next != extents.begin() && (--next, at < next->first + next->second.committed);
+}
+void copies(const void* device, const void* process, size_t bytes) {
+    if (bytes && (cuda_cpu::recording || !is_ours(device) || is_ours(process)))
+        throw cuda_cpu::LaunchError(cuda_cpu::recording ? "copied while a walk is recorded"
+                                                        : "copied between other memories than it says");
+}
+
 void* reserve(size_t bytes) {
-    cuda_cpu::enter_device = enter, cuda_cpu::leave_device = leave;
+    cuda_cpu::enter_device = enter, cuda_cpu::leave_device = leave, cuda_cpu::of_device = is_ours;
     size_t mapped = whole(bytes) + page;
     void* p = mmap(nullptr, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) fail(Exit::no_resource, "device memory: %zu bytes could not be reserved", bytes);
@@ -60,10 +71,17 @@ void release(void* base, size_t) {
     extents.erase(e);
 }
 void upload(void* to, const void* from, size_t bytes) {
+    copies(to, from, bytes);
+    cuda_cpu::OnDevice here;
+    if (bytes) memcpy(to, from, bytes);
+}
+void download(void* to, const void* from, size_t bytes) {
+    copies(from, to, bytes);
     cuda_cpu::OnDevice here;
     if (bytes) memcpy(to, from, bytes);
 }
 void fill(void* at, int byte, size_t bytes) {
+    copies(at, nullptr, bytes);
     cuda_cpu::OnDevice here;
     memset(at, byte, bytes);
 }
@@ -74,7 +92,7 @@ void hold(void* to, const Tensor& stored) {
 }
 } // namespace
 
-const Memory memory = {false, reserve, commit, release, upload, upload, fill, hold, available};
+const Memory memory = {false, reserve, commit, release, upload, download, fill, hold, available};
 
 void* workspace(size_t bytes) {
     static Arena* room = new Arena(size_t(1) << 40, memory);

@@ -127,6 +127,8 @@ inline float __fdividef(float x, float y) { return x / y; }
 
 // launch<kernel>(grid, block, shared_bytes, stream, arguments...): the one way to start a kernel, in both worlds.
 template <auto kernel, class... Args> void launch(dim3 grid, dim3 block, size_t shared_bytes, Args... args) {
+    cuda_cpu::check_grid(cuda_cpu::kernel_name<kernel>(), grid);
+    (cuda_cpu::look_at(cuda_cpu::kernel_name<kernel>(), args), ...);
     cuda_cpu::submit([=] {
         cuda_cpu::run_grid(cuda_cpu::kernel_name<kernel>(), grid, block, shared_bytes, [&] { kernel(args...); });
     });

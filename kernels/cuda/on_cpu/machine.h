@@ -3,6 +3,8 @@
 // The machine is an adversary: what CUDA leaves undefined differs with cuda_cpu::seed or reads as NaN.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -105,6 +107,38 @@ struct OnDevice {
         if (leave_device) leave_device();
     }
 };
+
+// Whether an address is the device's. While somebody says DeviceOnly, as a session may, a kernel that is handed an
+// address of the process, which a GPU could not reach, is refused.
+inline bool (*of_device)(const void*) = nullptr;
+inline int device_only = 0;
+struct DeviceOnly {
+    DeviceOnly() { device_only++; }
+    ~DeviceOnly() { device_only--; }
+};
+inline bool of_process(uintptr_t word) {
+    unsigned char there; // heaps, stacks and mappings lie above; below are pairs of numbers, and sanitizers' shadows
+    return word >> 44 >= 5 && !(word >> 47) && !(of_device && of_device(reinterpret_cast<void*>(word))) &&
+           mincore(reinterpret_cast<void*>(word & ~uintptr_t(4095)), 1, &there) == 0;
+}
+// What CUDA refuses at a launch: a grid without blocks or with too many, and (here) such an address among the words of
+// an argument, padding left out.
+template <class T> void look_at(std::string_view kernel, T argument) {
+    static_assert(std::is_trivially_copyable_v<T>, "CUDA copies arguments byte by byte");
+    if (!device_only || alignof(T) < 8) return;
+    __builtin_clear_padding(&argument);
+    for (size_t at = 0; at + 8 <= sizeof(T); at += 8) {
+        uintptr_t word;
+        std::memcpy(&word, reinterpret_cast<const char*>(&argument) + at, 8);
+        if (of_process(word)) throw LaunchError(std::string(kernel) + " is given an address of the process");
+    }
+}
+inline void check_grid(std::string_view kernel, dim3 grid) {
+    if (grid.x && grid.y && grid.z && grid.x <= 0x7fffffff && grid.y <= 0xffff && grid.z <= 0xffff) return;
+    throw LaunchError("kernel " + std::string(kernel) + ": a grid of " + std::to_string(grid.x) + " by " +
+                      std::to_string(grid.y) + " by " + std::to_string(grid.z) + " blocks");
+}
+
 template <class F> void submit(F work) {
     if (recording) return recording->push_back(work);
     OnDevice here;
