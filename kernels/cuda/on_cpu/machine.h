@@ -112,12 +112,14 @@ struct OnDevice {
 // address of the process, which a GPU could not reach, is refused.
 inline bool (*of_device)(const void*) = nullptr;
 inline int device_only = 0;
+// Sanitizers have mappings of their own among which a number may fall: the plain run looks at arguments.
+inline constexpr bool sanitized = CUDA_CPU_ASAN(true ||) CUDA_CPU_TSAN(true ||) false;
 struct DeviceOnly {
     DeviceOnly() { device_only++; }
     ~DeviceOnly() { device_only--; }
 };
 inline bool of_process(uintptr_t word) {
-    unsigned char there; // heaps, stacks and mappings lie above; below are pairs of numbers, and sanitizers' shadows
+    unsigned char there; // heaps, stacks and mappings lie above; below are pairs of numbers
     return word >> 44 >= 5 && !(word >> 47) && !(of_device && of_device(reinterpret_cast<void*>(word))) &&
            mincore(reinterpret_cast<void*>(word & ~uintptr_t(4095)), 1, &there) == 0;
 }
@@ -125,7 +127,7 @@ inline bool of_process(uintptr_t word) {
 // an argument, padding left out.
 template <class T> void look_at(std::string_view kernel, T argument) {
     static_assert(std::is_trivially_copyable_v<T>, "CUDA copies arguments byte by byte");
-    if (!device_only || alignof(T) < 8) return;
+    if (sanitized || !device_only || alignof(T) < 8) return;
     __builtin_clear_padding(&argument);
     for (size_t at = 0; at + 8 <= sizeof(T); at += 8) {
         uintptr_t word;
