@@ -95,7 +95,7 @@ void hold(void* to, const Tensor& stored) {
 const Memory memory = {false, reserve, commit, release, upload, download, fill, hold, available};
 
 void* workspace(size_t bytes) {
-    static Arena* room = new Arena(size_t(1) << 40, memory);
+    static Arena* room = new Arena(size_t(1) << 38, memory);
     room->rewind(0);
     void* p = room->take(bytes);
     if (!cuda_cpu::recording) fill(p, 0xff, bytes); // what no kernel has written must not be read
