@@ -19,7 +19,7 @@ bad=0
         echo "== $2"
         timeout -k 5 "$1" "$build/tests/gpu" --gtest_brief=1 --gtest_filter="$2" || bad=1
     }
-    part 90 'CudaKernel.*:CudaLibrary.*:CudaLimits.*'
+    part 75 'CudaKernel.*:CudaLibrary.*:CudaLimits.*'
     part 80 'CudaRandom.*'
     part 100 'Cuda*:LongCuda*:-CudaKernel.*:CudaLibrary.*:CudaLimits.*:CudaRandom.*:CudaLadder.*'
     part 30 'CudaLadder.*'

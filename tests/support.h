@@ -16,7 +16,7 @@
 #include "files.h"
 
 // Where the committed files of the tests lie.
-inline std::string here(const std::string& name) { return std::string(DD_TESTS) + "/" + name; }
+inline std::string here(const std::string& name) { return format("%s/%s", DD_TESTS, name.c_str()); }
 
 // Our own CUDA kernels, executed on the CPU (or in `make test-gpu` by a GPU); one_order: a row's numbers do not depend
 // on what goes with it.
