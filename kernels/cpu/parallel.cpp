@@ -31,8 +31,8 @@ void futex_wake(std::atomic<uint32_t>* word) {
     syscall(SYS_futex, (uint32_t*)word, FUTEX_WAKE_PRIVATE, 1 << 30, nullptr, nullptr, 0);
 }
 
-// A thread that has slept is often woken on the core of the one who wakes it (virtual machines pack theirs on purpose),
-// and stays there for longer than most regions last. It goes to any other core that it may use.
+// A thread that is new or has slept often begins on the core of the one who made or woke it (virtual machines pack
+// theirs on purpose), and stays there for longer than most regions last. It goes to any other core that it may use.
 void leave(int core) {
     cpu_set_t all, others;
     if (sched_getcpu() != core || sched_getaffinity(0, sizeof all, &all)) return;
@@ -57,7 +57,7 @@ struct Pool {
     int threads = 0;
     alignas(64) std::atomic<int> done{0};
     alignas(64) std::atomic<uint32_t> region{0};        // its number once more, to sleep on
-    std::atomic<int> asleep{0}, core{-1};               // core: of the caller, when it woke those who sleep
+    std::atomic<int> asleep{0}, core{-1};               // core: of the caller, when it made or woke them
     std::atomic<bool> stop{false};
 
     void start(int n) {
@@ -65,6 +65,7 @@ struct Pool {
         stop = false;
         ranges = std::make_unique<Range[]>(size_t(n));
         threads = n;
+        core.store(sched_getcpu());
         uint32_t seen = region.load();
         // Signals that end the process are the caller's alone: a handler that runs there sees nothing half done by it.
         sigset_t ending, before;
@@ -104,6 +105,7 @@ struct Pool {
 
     void work(int thread, uint32_t seen) {
         inside = true;
+        leave(core);
         for (;;) {
             wait_for_region(seen);
             seen = region.load(std::memory_order_acquire);
