@@ -105,17 +105,6 @@ void print(const Measured& m) {
 
 bool wanted(const char* part) { return o.only.empty() || std::count(o.only.begin(), o.only.end(), part); }
 
-std::vector<std::string> split_list(const std::vector<std::string>& given) {
-    std::vector<std::string> out;
-    for (const std::string& g : given)
-        for (size_t at = 0; at <= g.size();) {
-            size_t end = std::min(g.find(',', at), g.size());
-            out.push_back(g.substr(at, end - at));
-            at = end + 1;
-        }
-    return out;
-}
-
 // The kernels that the session would choose, each timed.
 const Kernels& timed_kernels(const SessionOptions& o) {
     if (!o.device.starts_with("cuda")) return timed(cpu());
@@ -167,7 +156,7 @@ void verb::bench_flags(Flags& f) {
 }
 
 void verb::bench(const Flags&) {
-    o.only = split_list(o.only), o.types = split_list(o.types);
+    o.only = parts_of(o.only), o.types = parts_of(o.types);
     for (const std::string& p : o.only)
         if (std::none_of(std::begin(parts), std::end(parts), [&](const char* k) { return p == k; }))
             fail(Exit::usage, "--only %s: prefill, extract, decode, batch, train, recompute or start was expected",

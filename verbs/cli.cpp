@@ -316,6 +316,22 @@ const std::vector<Verb>* table = nullptr;
 
 const std::vector<Verb>& verbs() { return *table; }
 
+std::vector<std::string> split_at(const std::string& s, char separator) {
+    std::vector<std::string> parts;
+    for (size_t at = 0; at <= s.size();) {
+        const size_t end = std::min(s.find(separator, at), s.size());
+        parts.push_back(s.substr(at, end - at));
+        at = end + 1;
+    }
+    return parts;
+}
+std::vector<std::string> parts_of(const std::vector<std::string>& lists) {
+    std::vector<std::string> parts;
+    for (const std::string& list : lists)
+        for (std::string& part : split_at(list, ',')) parts.push_back(std::move(part));
+    return parts;
+}
+
 int run_command_line(int argc, char** argv, const std::vector<Verb>& verbs) {
     table = &verbs;
     prepare_process();

@@ -45,6 +45,10 @@ struct Verb {
     void (*run)(const Flags&);
 };
 
+// The parts of "a,b": at least one, and as many as there are separators more. Of several such lists, all together.
+std::vector<std::string> split_at(const std::string&, char separator);
+std::vector<std::string> parts_of(const std::vector<std::string>& lists);
+
 // Parses and runs `dd VERB ...`; returns the exit code. Errors are printed as one line on stderr.
 int run_command_line(int argc, char** argv, const std::vector<Verb>& verbs);
 const std::vector<Verb>& verbs();           // those of the running command line

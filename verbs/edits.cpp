@@ -10,16 +10,6 @@
 
 namespace {
 
-std::vector<std::string> split_at(const std::string& s, char c) {
-    std::vector<std::string> out;
-    for (size_t at = 0; at <= s.size();) {
-        size_t end = std::min(s.find(c, at), s.size());
-        out.push_back(s.substr(at, end - at));
-        at = end + 1;
-    }
-    return out;
-}
-
 struct Reader {
     Session& s;
     std::vector<Edit> edits;

@@ -13,11 +13,7 @@ void GymFlags::declare(Flags& f, const char* default_split, int64_t default_rows
 gym::Options GymFlags::options() const {
     gym::Options o;
     o.families.clear();
-    for (size_t at = 0; at <= family.size();) {
-        size_t end = std::min(family.find(',', at), family.size());
-        o.families.push_back(gym::parse_family(family.substr(at, end - at)));
-        at = end + 1;
-    }
+    for (const std::string& name : split_at(family, ',')) o.families.push_back(gym::parse_family(name));
     char rest;
     if (int n = sscanf(level.c_str(), "%d-%d%c", &o.low_level, &o.high_level, &rest); n == 1)
         o.high_level = o.low_level;

@@ -1,22 +1,6 @@
 // train_flags - the flags of `dd train`, and which of them go together.
 #include "train_flags.h"
 
-namespace {
-
-// Every part of lists with commas.
-std::vector<std::string> parts_of(const std::vector<std::string>& lists) {
-    std::vector<std::string> parts;
-    for (const std::string& t : lists)
-        for (size_t at = 0; at <= t.size();) {
-            size_t end = std::min(t.find(',', at), t.size());
-            parts.push_back(t.substr(at, end - at));
-            at = end + 1;
-        }
-    return parts;
-}
-
-}  // namespace
-
 void TrainFlags::declare(Flags& f) {
     OptimizerOptions& opt = t.optimizer;
     model.declare(f);

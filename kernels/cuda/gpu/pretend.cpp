@@ -1,5 +1,5 @@
 // pretend.cpp - a CUDA runtime that computes nothing and minds the rules. Linked in the place of the real one
-// (build/pretend/dd, scripts/pretend_gpu.sh), it lets a machine without a GPU run all that the host does for one:
+// (build/pretend/dd, scripts/test_pretend.sh), it lets a machine without a GPU run all that the host does for one:
 // the files beside this one, which the tests that play the GPU replace. Zeros come out of every kernel.
 //
 // What breaks a rule of CUDA's documentation ends the process, naming the call: sizes that are no multiples of the
